@@ -1,0 +1,90 @@
+"""Writes the pages that come from the code: ``make docs``. A test fails when one of them is not fresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from causerie.settings import SETTINGS, ModelRoute, Setting, UpstreamSettings, table_of
+
+PAGES = Path(__file__).resolve().parent.parent / "docs"
+
+_SETTINGS = """# Settings
+
+<!-- Written by `make docs` from src/causerie/settings.py. -->
+
+Each setting is a flag of `causerie serve`, an environment variable and a key of `causerie.toml`. A flag outweighs a
+variable, a variable outweighs the file, and the file outweighs the default. An empty variable counts as not set. The
+file is the one of `--config`, else of `CAUSERIE_CONFIG`, else `causerie.toml` in the current directory where there is
+one; paths in it are relative to it. An unknown key or a value of the wrong kind is refused.
+
+{settings}
+
+## More than one model server
+
+Names of models can lead to different servers. Only the file can say so:
+
+```toml
+[upstreams.local]
+url = "http://127.0.0.1:8000/v1"
+
+[upstreams.mistral]
+url = "https://api.mistral.ai/v1"
+api_key_env = "MISTRAL_API_KEY"
+dialect = "mistral"
+
+[models]
+small = "local"                                        # the same name over there
+large = "mistral/mistral-large-latest"                 # another name over there
+coder = {{ upstream = "local", name = "Qwen/Qwen3-Coder" }}
+```
+
+What `models` does not map goes to `upstream`, which is called `default` there; without one, such a name is refused.
+With no model server at all, `rehearsal` answers to every name.
+
+Keys of a table `[upstreams.NAME]`:
+
+{upstream}
+
+Keys of an entry of `[models]`, when it is a table:
+
+{model}
+"""
+
+
+def settings_page() -> str:
+    """Return the page about settings."""
+    return _SETTINGS.format(
+        settings=_table(
+            ["key", "flag", "variable", "default", "meaning"],
+            [[_code(s.name), _code(s.flag), _code(s.variable), _default(s), s.sentence] for s in SETTINGS],
+        ),
+        upstream=_keys(table_of(UpstreamSettings)),
+        model=_keys(table_of(ModelRoute)),
+    )
+
+
+def main() -> None:
+    """Write the pages."""
+    (PAGES / "settings.md").write_text(settings_page(), encoding="utf-8")
+
+
+def _keys(settings: tuple[Setting, ...]) -> str:
+    return _table(["key", "default", "meaning"], [[_code(s.name), _default(s), s.sentence] for s in settings])
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+
+
+def _code(text: str | None) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _default(setting: Setting) -> str:
+    return "" if setting.default in {None, msgspec.NODEFAULT} else _code(str(setting.default))
+
+
+if __name__ == "__main__":
+    main()

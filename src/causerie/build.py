@@ -1,0 +1,118 @@
+"""Settings become a running server: the one place that names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+
+import click
+import uvicorn
+from starlette.applications import Starlette
+
+from causerie import logs
+from causerie.banner import banner
+from causerie.engine.engine import Engine
+from causerie.engine.run import Bounds
+from causerie.server.app import app
+from causerie.settings import REHEARSAL, Settings
+from causerie.stores.sqlite import SQLiteStore
+from causerie.tools.base import Toolset
+from causerie.upstreams.base import Upstream
+from causerie.upstreams.openai_chat import OpenAIChat
+from causerie.upstreams.rehearsal import Rehearsal
+from causerie.upstreams.router import Router
+
+
+def build_engine(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None) -> Engine:
+    """Return the engine that `settings` describe, not yet open."""
+    bounds = Bounds(
+        model_calls=settings.max_model_calls,
+        seconds=settings.run_seconds,
+        tool_output_bytes=settings.max_tool_output_bytes,
+    )
+    return Engine(
+        SQLiteStore(settings.database),
+        build_upstream(settings),
+        toolsets=toolsets,
+        default_model=settings.default_model,
+        bounds=bounds,
+    )
+
+
+def build_app(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None) -> Starlette:
+    """Return the ASGI application that `settings` describe; its lifespan opens and closes everything.
+
+    Args:
+        toolsets: who runs each wire type of server tool, such as ``web_search``.
+    """
+    return _app(settings, build_engine(settings, toolsets=toolsets))
+
+
+def build_upstream(settings: Settings) -> Upstream:
+    """Return who answers for the models."""
+    rehearsal = Rehearsal(settings.rehearsal_script)
+    routes: dict[str, Upstream] = {}
+    names: dict[str, dict[str, str]] = {name: {} for name in settings.servers}
+    for model, chosen in settings.models.items():
+        if chosen.name is not None and chosen.upstream in names:
+            names[chosen.upstream][model] = chosen.name
+    servers: dict[str, Upstream] = {
+        name: OpenAIChat(
+            one.url, one.api_key, dialect=one.dialect, name=name, model_names=names[name], read_timeout=one.read_seconds
+        )
+        for name, one in settings.servers.items()
+    }
+    for model, chosen in settings.models.items():
+        routes[model] = rehearsal if chosen.upstream == REHEARSAL else servers[chosen.upstream]
+    if settings.rehearses:
+        default: Upstream | None = rehearsal
+    else:
+        default = servers.get("default")
+    return Router(routes, default)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        OSError: the address cannot be listened on.
+        StoreError: the database cannot be opened.
+    """
+    engine = build_engine(settings)
+    application = _app(settings, engine)
+    with socket.create_server((settings.host, settings.port), backlog=2048) as listener:
+        config = uvicorn.Config(
+            application, loop="uvloop", http="httptools", log_level="warning", access_log=False, server_header=False,
+            date_header=False, timeout_graceful_shutdown=15, lifespan="off",
+        )  # fmt: skip
+        server = _Server(config, banner(settings, f"http://{settings.host}:{listener.getsockname()[1]}"))
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(_serve(server, listener, engine))
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:
+    # Not the server's lifespan: that would log why the engine cannot be opened, and forget it.
+    await engine.open()
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        await engine.close()
+
+
+def _app(settings: Settings, engine: Engine) -> Starlette:
+    logs.configure(settings.log_level)
+    return app(engine, max_body_bytes=settings.max_body_bytes, keep_alive_seconds=settings.keep_alive_seconds)
+
+
+class _Server(uvicorn.Server):
+    """Says that it is ready once it is."""
+
+    def __init__(self, config: uvicorn.Config, ready: str) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            click.echo(self._ready)

@@ -1,0 +1,269 @@
+"""What a request alone shows to be wrong, and inputs made complete. Pure but for the clock and the ids it is given.
+
+Refusals name the field. What a later version will do is refused here too: nothing is accepted and ignored (D11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+
+from causerie.errors import InvalidRequest
+from causerie.ids import Clock, Ids
+from causerie.types.base import UNSET, UnsetType, encode, to_utc
+from causerie.types.content import DocumentURLChunk, ImageURLChunk, InputChunk, OutputChunk, ToolFileChunk
+from causerie.types.entries import (
+    AgentHandoffEntry,
+    ConversationInputs,
+    Entry,
+    FunctionCallEntry,
+    FunctionResultEntry,
+    MessageInputEntry,
+    MessageOutputEntry,
+    ToolExecutionEntry,
+)
+from causerie.types.requests import AppendRequest, ListRequest, RestartRequest, StartRequest
+from causerie.types.tools import ConnectorTool, FunctionTool, Tool, ToolCallConfirmation
+
+MAX_TOOLS = 128
+MAX_METADATA_KEYS = 64
+MAX_METADATA_BYTES = 16 * 1024
+MAX_ID = 256
+MAX_PAGE_SIZE = 1000
+MAX_IMAGE_BYTES = 20 * 1024 * 1024
+NOTHING_GIVEN = "Value error, Either inputs or tool_confirmations must be provided."
+
+_PREFIX: dict[type, str] = {
+    MessageInputEntry: "msg",
+    MessageOutputEntry: "msg",
+    FunctionCallEntry: "fc",
+    FunctionResultEntry: "fr",
+    ToolExecutionEntry: "tool_exec",
+    AgentHandoffEntry: "handoff",
+}
+
+
+def check_start(request: StartRequest, default_model: str | None, served: Collection[str]) -> str:
+    """See that a start makes sense by itself; return its model.
+
+    Args:
+        default_model: what runs where the request names nothing.
+        served: the wire types of the tools that this server can run.
+
+    Raises:
+        InvalidRequest: something is missing, contradictory or not offered; the message says what to do.
+    """
+    if request.model is not None and request.agent_id is not None:
+        raise _wrong("Give either model or agent_id, not both: an agent brings its model.", "agent_id")
+    if request.agent_id is not None:
+        raise _wrong("Agents are not offered by this server yet: start the conversation with a model.", "agent_id")
+    if request.agent_version is not None:
+        raise _wrong("agent_version goes with agent_id, which this server does not offer yet.", "agent_version")
+    model = request.model or default_model
+    if not model:
+        raise _wrong("Give a model: this server has no default (its operator can set one with --model).", "model")
+    _check_guardrails(request.guardrails)
+    _check_tools(request.tools or [], served)
+    check_metadata(request.metadata)
+    if not request.inputs:
+        raise _wrong("inputs must not be empty: give a text or at least one entry.", "inputs")
+    _check_inputs(request.inputs)
+    return model
+
+
+def check_append(request: AppendRequest) -> None:
+    """See that an append makes sense by itself.
+
+    Raises:
+        InvalidRequest: there is nothing to run on (PROTOCOL §2.3: the SDK's run loop ends by this refusal).
+    """
+    if not request.inputs and not request.tool_confirmations:
+        raise InvalidRequest(NOTHING_GIVEN, loc=("body",))
+    _check_inputs(request.inputs or [])
+
+
+def check_restart(request: RestartRequest) -> None:
+    """See that a restart makes sense by itself.
+
+    Raises:
+        InvalidRequest: it asks for what this server does not offer, or its metadata is too large.
+    """
+    if not isinstance(request.agent_version, UnsetType) and request.agent_version is not None:
+        raise _wrong("Agents are not offered by this server yet: leave agent_version out.", "agent_version")
+    _check_guardrails(None if isinstance(request.guardrails, UnsetType) else request.guardrails)
+    check_metadata(None if isinstance(request.metadata, UnsetType) else request.metadata)
+    _check_inputs(request.inputs or [])
+
+
+def check_list(request: ListRequest) -> None:
+    """See that a page can be asked for.
+
+    Raises:
+        InvalidRequest: `page` or `page_size` is out of range.
+    """
+    if request.page < 0:
+        raise InvalidRequest("page counts from 0.", loc=("query", "page"), given=request.page)
+    if not 1 <= request.page_size <= MAX_PAGE_SIZE:
+        raise InvalidRequest(
+            f"page_size goes from 1 to {MAX_PAGE_SIZE}.", loc=("query", "page_size"), given=request.page_size
+        )
+
+
+def check_confirmations(confirmations: Sequence[ToolCallConfirmation]) -> None:
+    """See that every confirmation has a call that waits for it; as long as no tool asks first, none does.
+
+    Raises:
+        InvalidRequest: no such call is pending (O11).
+    """
+    for index, confirmation in enumerate(confirmations):
+        raise InvalidRequest(
+            f"No call with the id '{confirmation.tool_call_id}' waits for a confirmation.",
+            loc=("body", "tool_confirmations", index, "tool_call_id"), given=confirmation.tool_call_id,
+        )  # fmt: skip
+
+
+def check_metadata(metadata: dict[str, Any] | None) -> None:
+    """See that metadata can be stored and found by (O20).
+
+    Raises:
+        InvalidRequest: too many keys, too large, or a number that JSON readers do not agree on.
+    """
+    if metadata is None:
+        return
+    if len(metadata) > MAX_METADATA_KEYS:
+        raise _wrong(f"metadata has {len(metadata)} keys; at most {MAX_METADATA_KEYS} are taken.", "metadata")
+    try:
+        size = len(encode(metadata))
+    except OverflowError:
+        raise _wrong("metadata holds an integer of more than 64 bits; send it as text.", "metadata") from None
+    if size > MAX_METADATA_BYTES:
+        raise _wrong(f"metadata takes {size} bytes; at most {MAX_METADATA_BYTES} are taken.", "metadata")
+
+
+def complete(inputs: ConversationInputs | None, ids: Ids, clock: Clock) -> list[Entry]:
+    """Return the inputs as entries with everything that the server fills in: ids and times.
+
+    Raises:
+        InvalidRequest: two entries have the same id.
+    """
+    if not inputs:
+        return []
+    now = clock.now()
+    entries: list[Entry] = [MessageInputEntry(role="user", content=inputs)] if isinstance(inputs, str) else list(inputs)
+    seen = set[str]()
+    found = list[Entry]()
+    for index, entry in enumerate(entries):
+        given = entry.id
+        if isinstance(given, str):
+            if given in seen:
+                raise repeated_id(index, given)
+            seen.add(given)
+        created = now if isinstance(entry.created_at, UnsetType) else to_utc(entry.created_at)
+        ended = entry.completed_at
+        if isinstance(ended, UnsetType):
+            ended = None if isinstance(entry, FunctionCallEntry) else created
+        found.append(
+            msgspec.structs.replace(
+                entry, id=given or ids.new(_PREFIX[type(entry)]), created_at=created,
+                completed_at=ended and to_utc(ended),
+            )
+        )  # fmt: skip
+    return found
+
+
+def given_ids(inputs: ConversationInputs | None) -> list[tuple[int, str]]:
+    """The ids that the caller chose, with their places."""
+    if not inputs or isinstance(inputs, str):
+        return []
+    return [(index, entry.id) for index, entry in enumerate(inputs) if isinstance(entry.id, str)]
+
+
+def repeated_id(index: int, entry_id: str) -> InvalidRequest:
+    """Return the refusal of an id that the conversation has already."""
+    return InvalidRequest(
+        f"The conversation already has an entry with the id '{entry_id}'. Leave the id out to get a new one.",
+        loc=("body", "inputs", index, "id"), given=entry_id,
+    )  # fmt: skip
+
+
+def _check_guardrails(guardrails: Sequence[Any] | None) -> None:
+    if guardrails:
+        raise _wrong("Guardrails are not offered by this server yet: leave the field out.", "guardrails")
+
+
+def _check_tools(tools: Sequence[Tool], served: Collection[str]) -> None:
+    if len(tools) > MAX_TOOLS:
+        raise _wrong(f"{len(tools)} tools were given; at most {MAX_TOOLS} are taken.", "tools")
+    names = set[str]()
+    for index, tool in enumerate(tools):
+        if isinstance(tool, FunctionTool):
+            if not tool.function.name:
+                raise _wrong("A function needs a name.", "tools", index, "function", "name")
+            if tool.function.name in names:
+                raise _wrong(
+                    f"Two functions are called '{tool.function.name}'; names must differ.",
+                    "tools", index, "function", "name",
+                )  # fmt: skip
+            names.add(tool.function.name)
+            _check_free(tool.function.parameters, "tools", index, "function", "parameters")
+        else:
+            _check_served(tool, index, served)
+
+
+def _check_served(tool: Tool, index: int, served: Collection[str]) -> None:
+    kind = str(tool.__struct_config__.tag)
+    if kind not in served or isinstance(tool, (FunctionTool, ConnectorTool)):
+        raise _wrong(f"The tool '{kind}' is not offered by this server yet.", "tools", index, "type")
+    configuration = tool.tool_configuration
+    if configuration is None or isinstance(configuration, UnsetType):
+        return
+    if configuration.include and configuration.exclude:
+        raise _wrong("Give either include or exclude, not both.", "tools", index, "tool_configuration", "exclude")
+    if configuration.requires_confirmation:
+        raise _wrong(
+            "Confirmations are not offered by this server yet.",
+            "tools", index, "tool_configuration", "requires_confirmation",
+        )  # fmt: skip
+
+
+def _check_inputs(inputs: ConversationInputs) -> None:
+    for index, entry in enumerate([] if isinstance(inputs, str) else inputs):
+        if isinstance(entry.id, str) and not 0 < len(entry.id) <= MAX_ID:
+            raise _wrong(f"An id has 1 to {MAX_ID} characters.", "inputs", index, "id")
+        if isinstance(entry, (FunctionCallEntry, FunctionResultEntry)) and not 0 < len(entry.tool_call_id) <= MAX_ID:
+            raise _wrong(f"A tool_call_id has 1 to {MAX_ID} characters.", "inputs", index, "tool_call_id")
+        if isinstance(entry, FunctionCallEntry) and not isinstance(entry.arguments, str):
+            _check_free(entry.arguments, "inputs", index, "arguments")
+        if isinstance(entry, ToolExecutionEntry) and entry.info is not UNSET:
+            _check_free(entry.info, "inputs", index, "info")
+        if isinstance(entry, MessageInputEntry):
+            _check_content(entry.content, index)
+            if entry.prefix and entry.role != "assistant":
+                raise _wrong("prefix is for an assistant's message: the answer begins with it.", "inputs", index, "prefix")
+
+
+def _check_content(content: str | Sequence[InputChunk | OutputChunk], index: int) -> None:
+    for place, chunk in enumerate([] if isinstance(content, str) else content):
+        if isinstance(chunk, (DocumentURLChunk, ToolFileChunk)):
+            kind = str(chunk.__struct_config__.tag)
+            raise _wrong(
+                f"This server does not read '{kind}' chunks yet: send the text itself.",
+                "inputs", index, "content", place, "type",
+            )  # fmt: skip
+        if isinstance(chunk, ImageURLChunk) and len(chunk.url) * 3 // 4 > MAX_IMAGE_BYTES:
+            raise _wrong(
+                f"An image takes at most {MAX_IMAGE_BYTES // 1024 // 1024} MiB.", "inputs", index, "content", place
+            )
+
+
+def _check_free(value: Any, *loc: str | int) -> None:
+    try:
+        encode(value)
+    except OverflowError:
+        raise _wrong("An integer has more than 64 bits; send it as text.", *loc) from None
+
+
+def _wrong(message: str, *loc: str | int) -> InvalidRequest:
+    return InvalidRequest(message, loc=("body", *loc))

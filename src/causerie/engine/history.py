@@ -1,0 +1,178 @@
+"""A conversation as the engine sees it at one head: the prompt so far, and the calls that are still open.
+
+The invariant of the log is checked here (D1): a result follows its call, a call has at most one, and no message
+comes between them. A `History` is never changed; what is appended makes a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from causerie.errors import BadRequest, InvalidRequest
+from causerie.ids import is_tool_call_id
+from causerie.stores.base import EntryRow
+from causerie.types.base import decode, encode
+from causerie.types.entries import (
+    AgentHandoffEntry,
+    Entry,
+    FunctionCallEntry,
+    FunctionResultEntry,
+    MessageInputEntry,
+    MessageOutputEntry,
+    ToolExecutionEntry,
+)
+
+from .prompt import Rendered, prefix_message, render, text_of
+
+OPEN_CALLS = "Not the same number of function calls and responses"
+_KINDS: dict[type, str] = {
+    MessageInputEntry: "message.input",
+    MessageOutputEntry: "message.output",
+    FunctionCallEntry: "function.call",
+    FunctionResultEntry: "function.result",
+    ToolExecutionEntry: "tool.execution",
+    AgentHandoffEntry: "agent.handoff",
+}
+
+
+class Private(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What is kept of an entry for the engine alone."""
+
+    upstream_id: str | None = None
+    prefix: bool = False
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is at `head`.
+
+    Attributes:
+        prompt: the chat messages so far, joined, without brackets.
+        loose: the last entries where their chat message is not written yet: a group that a cut went through, or a
+            prefix that waits for its answer.
+        open: each open call's id outwards, with the upstream's id for it.
+        last: the kind of the last entry; empty before the first.
+        prefix: what the next answer has to begin with, where the last entry asks for that.
+    """
+
+    head: int = 0
+    prompt: bytes = b""
+    loose: tuple[EntryRow, ...] = ()
+    open: dict[str, str] = {}
+    last: str = ""
+    prefix: str | None = None
+
+    def extended(self, rows: Sequence[EntryRow]) -> History:
+        """Return the history with `rows` after it."""
+        parts, loose = [self.prompt] if self.prompt else [], list(self.loose)
+        calls, prefix = dict(self.open), self.prefix
+        for row in rows:
+            private = decode(row.private, Private) if row.private else None
+            if row.kind == "function.call" and row.tool_call_id:
+                calls[row.tool_call_id] = (private and private.upstream_id) or row.tool_call_id
+            elif row.kind == "function.result" and row.tool_call_id:
+                calls.pop(row.tool_call_id, None)
+            prefix = text_of(decode(row.body, MessageInputEntry).content) if private and private.prefix else None
+            loose.append(row)
+            if row.prompt is not None:
+                parts += _rendered(loose[: len(loose) - row.covers], self.open | calls)
+                parts.append(row.prompt)
+                loose = []
+        return History(
+            head=rows[-1].position if rows else self.head, prompt=b",".join(parts), loose=tuple(loose), open=calls,
+            last=rows[-1].kind if rows else self.last, prefix=prefix,
+        )  # fmt: skip
+
+    def tail(self) -> list[bytes]:
+        """Return the chat messages of the loose entries, to be sent after `prompt`."""
+        if self.prefix is not None:
+            return [*_rendered(self.loose[:-1], self.open), prefix_message(self.prefix)]
+        return _rendered(self.loose, self.open)
+
+    @property
+    def can_run(self) -> bool:
+        """Whether the model has something to answer without more input (O4)."""
+        return not self.open and (self.last in ("message.input", "function.result"))
+
+
+def check(entries: Sequence[Entry], history: History) -> None:
+    """See that `entries` may follow `history` and leave no call open.
+
+    Raises:
+        InvalidRequest: a result for a call that is not open, or a call under an id that is.
+        BadRequest: a message while calls are open, or calls left without their results; nothing was stored.
+    """
+    calls = set(history.open)
+    for index, entry in enumerate(entries):
+        where = ("body", "inputs", index, "tool_call_id")
+        if isinstance(entry, FunctionResultEntry):
+            if entry.tool_call_id not in calls:
+                raise InvalidRequest(
+                    f"No open function call has the id '{entry.tool_call_id}'" + _choices(calls), loc=where,
+                    given=entry.tool_call_id,
+                )  # fmt: skip
+            calls.discard(entry.tool_call_id)
+        elif isinstance(entry, FunctionCallEntry):
+            if entry.tool_call_id in calls:
+                raise InvalidRequest(
+                    f"The call '{entry.tool_call_id}' is open already; give this one another id.", loc=where,
+                    given=entry.tool_call_id,
+                )  # fmt: skip
+            calls.add(entry.tool_call_id)
+        elif isinstance(entry, MessageInputEntry) and calls:
+            raise _unanswered(calls)
+    if calls:
+        raise _unanswered(calls)
+
+
+def rows(entries: Sequence[Entry], history: History) -> list[EntryRow]:
+    """Turn entries that a caller handed in, complete with ids, into rows that follow `history`."""
+    ids = dict(history.open)
+    rendered = {index: one for index, one in _ends(render(entries, ids), 0)}
+    found = list[EntryRow]()
+    for index, entry in enumerate(entries):
+        last = index == len(entries) - 1
+        private = Private(prefix=last and isinstance(entry, MessageInputEntry) and entry.prefix)
+        one = None if private.prefix else rendered.get(index)
+        found.append(row(entry, history.head + 1 + index, one, private))
+    return found
+
+
+def row(entry: Entry, position: int, rendered: Rendered | None, private: Private | None = None) -> EntryRow:
+    """Turn one entry into its row."""
+    call = entry.tool_call_id if isinstance(entry, (FunctionCallEntry, FunctionResultEntry)) else None
+    return EntryRow(
+        position=position, id=str(entry.id), kind=_KINDS[type(entry)], body=encode(entry), tool_call_id=call,
+        prompt=rendered.prompt if rendered else None, covers=rendered.covers if rendered else 0,
+        private=encode(private) if private and private != Private() else None,
+    )  # fmt: skip
+
+
+def outward_id(upstream_id: str | None, taken: set[str]) -> str | None:
+    """The upstream's call id, if it can be shown outwards as it is: nine alphanumerics, and not in use."""
+    return upstream_id if upstream_id and is_tool_call_id(upstream_id) and upstream_id not in taken else None
+
+
+def _ends(groups: Sequence[Rendered], start: int) -> list[tuple[int, Rendered]]:
+    found = []
+    for group in groups:
+        start += group.covers
+        found.append((start - 1, group))
+    return found
+
+
+def _rendered(loose: Sequence[EntryRow], ids: dict[str, str]) -> list[bytes]:
+    entries: list[Entry] = [decode(row.body, Entry) for row in loose]  # type: ignore[arg-type]
+    return [group.prompt for group in render(entries, ids)]
+
+
+def _choices(calls: set[str]) -> str:
+    return f"; open are: {', '.join(sorted(calls))}." if calls else "; none is open."
+
+
+def _unanswered(calls: set[str]) -> BadRequest:
+    return BadRequest(
+        f"{OPEN_CALLS}: {', '.join(sorted(calls))} still open. Send a function.result for each of them, all in one "
+        "request; nothing of this request was stored."
+    )

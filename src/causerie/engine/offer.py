@@ -1,0 +1,57 @@
+"""Which tools a run offers to the model: the caller's functions and what the server's toolsets have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from causerie.errors import InvalidRequest
+from causerie.tools.base import ToolDefinition, Toolset
+from causerie.types.base import UnsetType
+from causerie.types.tools import ConnectorTool, Function, FunctionTool, Tool, ToolConfiguration
+
+from .prompt import function_tools
+
+
+class Served(NamedTuple):
+    """A tool that the server runs: the wire name that entries show, and who runs it."""
+
+    name: str
+    toolset: Toolset
+
+
+class Offer(NamedTuple):
+    """What the model may call: rendered for the upstream, and who answers for the names that the server runs."""
+
+    rendered: bytes | None
+    served: Mapping[str, Served]
+
+
+async def offer(tools: Sequence[Tool], toolsets: Mapping[str, Toolset]) -> Offer:
+    """Collect the tools of a conversation.
+
+    Raises:
+        InvalidRequest: two tools have the same name.
+    """
+    functions, served = list[Function](), dict[str, Served]()
+    for tool in tools:
+        if isinstance(tool, FunctionTool):
+            functions.append(tool.function)
+            continue
+        kind = str(tool.__struct_config__.tag)
+        for one in _configured(await toolsets[kind].tools(tool), tool):
+            functions.append(Function(name=one.name, description=one.description, parameters=one.parameters))
+            served[one.name] = Served(kind, toolsets[kind])
+    names = [function.name for function in functions]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InvalidRequest(f"Two tools are called '{min(twice)}'; names must differ.", loc=("body", "tools"))
+    return Offer(function_tools(functions), served)
+
+
+def _configured(definitions: Sequence[ToolDefinition], tool: Tool) -> Sequence[ToolDefinition]:
+    if isinstance(tool, (FunctionTool, ConnectorTool)) or isinstance(tool.tool_configuration, (UnsetType, type(None))):
+        return definitions
+    configuration: ToolConfiguration = tool.tool_configuration
+    if configuration.include:
+        return [one for one in definitions if one.name in configuration.include]
+    return [one for one in definitions if one.name not in (configuration.exclude or [])]

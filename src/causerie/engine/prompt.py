@@ -1,0 +1,204 @@
+"""Entries become chat messages, once; after that their bytes are kept and only ever joined (D7).
+
+Pure. A chat message is rendered when its entries are written and stored beside them, so that the prompt of the next
+turn begins with the exact bytes of this one. Rendering from entries alone happens for what a caller hands in and for
+a group of calls that a branch was cut through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from causerie.types.base import encode
+from causerie.types.content import ImageURL, ImageURLChunk, OutputChunk, TextChunk, ThinkChunk, ToolReferenceChunk
+from causerie.types.entries import (
+    AgentHandoffEntry,
+    Entry,
+    FunctionCallEntry,
+    FunctionResultEntry,
+    MessageInputEntry,
+    MessageOutputEntry,
+    ToolExecutionEntry,
+)
+from causerie.types.tools import Function
+from causerie.upstreams.base import ReasoningField
+
+
+class Call(NamedTuple):
+    """A tool call as the upstream knows it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Rendered(NamedTuple):
+    """Chat messages without brackets, and how many entries, ending with the last, they stand for."""
+
+    prompt: bytes
+    covers: int
+
+
+def render(entries: Sequence[Entry], upstream_ids: Mapping[str, str]) -> list[Rendered]:
+    """Render entries group by group: an assistant's text and the calls beside it are one chat message.
+
+    Args:
+        entries: in order; together they are whole, nothing before or after belongs to their groups.
+        upstream_ids: for each tool call id outwards, the id that the upstream gave it, where it differs.
+    """
+    found, group = list[Rendered](), list[MessageOutputEntry | FunctionCallEntry]()
+    for entry in entries:
+        if group and not _joins(group, entry):
+            found.append(_assistant_group(group, upstream_ids))
+            group = []
+        if isinstance(entry, (MessageOutputEntry, FunctionCallEntry)):
+            group.append(entry)
+        else:
+            found.append(Rendered(_message(entry, upstream_ids), 1))
+    if group:
+        found.append(_assistant_group(group, upstream_ids))
+    return found
+
+
+def assistant_message(
+    content: str, calls: Sequence[Call] = (), *, reasoning: str = "", field: ReasoningField = "reasoning_content",
+    signature: str | None = None,
+) -> bytes:  # fmt: skip
+    """Render what the model said in one turn, its reasoning in the field that it came in."""
+    message: dict[str, Any] = {"role": "assistant", "content": content}
+    if reasoning and field == "content":
+        thinking: dict[str, Any] = {"type": "thinking", "thinking": [{"type": "text", "text": reasoning}]}
+        if signature is not None:
+            thinking["signature"] = signature
+        message["content"] = [thinking, *([{"type": "text", "text": content}] if content else [])]
+    elif reasoning:
+        message[field] = reasoning
+    if calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in calls
+        ]
+    return encode(message)
+
+
+def tool_message(upstream_id: str, output: str) -> bytes:
+    """Render the result of a call."""
+    return encode({"role": "tool", "tool_call_id": upstream_id, "content": output})
+
+
+def prefix_message(text: str) -> bytes:
+    """Render the beginning that the model's answer has to have; it is always last."""
+    return encode({"role": "assistant", "content": text, "prefix": True})
+
+
+def messages(instructions: str | None, prompt: bytes, tail: Iterable[bytes] = ()) -> bytes:
+    """Join everything into the JSON array that is sent: the system prompt first, then what only grows."""
+    system = encode({"role": "system", "content": instructions}) if instructions else b""
+    return b"[" + b",".join(part for part in (system, prompt, *tail) if part) + b"]"
+
+
+def function_tools(functions: Iterable[Function]) -> bytes | None:
+    """Render the tools in canonical order, by name: the order is part of the model's prefix."""
+    tools = [
+        {"type": "function", "function": {"name": one.name, "description": one.description,
+         "parameters": one.parameters, **({"strict": True} if one.strict else {})}}
+        for one in sorted(functions, key=lambda one: one.name)
+    ]  # fmt: skip
+    return encode(tools) if tools else None
+
+
+def text_of(content: str | Sequence[OutputChunk]) -> str:
+    """The text of a message, its citations as links; images and thoughts left out."""
+    if isinstance(content, str):
+        return content
+    return "".join(_text(chunk) for chunk in content)
+
+
+def _joins(group: Sequence[MessageOutputEntry | FunctionCallEntry], entry: Entry) -> bool:
+    if isinstance(entry, FunctionCallEntry):
+        return True
+    # Text that a model adds after its calls belongs to them: no message can stand between a call and its result.
+    return isinstance(entry, MessageOutputEntry) and all(isinstance(one, FunctionCallEntry) for one in group)
+
+
+def _assistant_group(group: Sequence[MessageOutputEntry | FunctionCallEntry], ids: Mapping[str, str]) -> Rendered:
+    text, reasoning, signature, calls = "", "", None, list[Call]()
+    for entry in group:
+        if isinstance(entry, FunctionCallEntry):
+            arguments = entry.arguments if isinstance(entry.arguments, str) else encode(entry.arguments).decode()
+            calls.append(Call(ids.get(entry.tool_call_id, entry.tool_call_id), entry.name, arguments))
+        else:
+            text += text_of(entry.content)
+            reasoning += _reasoning(entry.content)
+            signature = _signature(entry.content) or signature
+    return Rendered(assistant_message(text, calls, reasoning=reasoning, signature=signature), len(group))
+
+
+def _message(entry: Entry, ids: Mapping[str, str]) -> bytes:
+    if isinstance(entry, MessageInputEntry):
+        if entry.role == "assistant":
+            return assistant_message(text_of(entry.content), reasoning=_reasoning(entry.content))
+        return encode({"role": "user", "content": _user_content(entry.content)})
+    if isinstance(entry, FunctionResultEntry):
+        return tool_message(ids.get(entry.tool_call_id, entry.tool_call_id), entry.result)
+    if isinstance(entry, ToolExecutionEntry):
+        # Only foreign histories come this way: what our own tools returned was rendered when they ran.
+        call = Call(f"exec{str(entry.id)[-5:]}", str(entry.function or entry.name), entry.arguments or "{}")
+        return assistant_message("", [call]) + b"," + tool_message(call.id, _output(entry))
+    if isinstance(entry, AgentHandoffEntry):
+        return assistant_message(f"[{entry.previous_agent_name} handed over to {entry.next_agent_name}.]")
+    raise TypeError(f"{type(entry).__name__} is rendered with its group")
+
+
+def _user_content(content: str | Sequence[OutputChunk]) -> str | list[dict[str, Any]]:
+    if isinstance(content, str):
+        return content
+    if all(isinstance(chunk, TextChunk) for chunk in content):
+        return text_of(content)
+    return [
+        _image(chunk) if isinstance(chunk, ImageURLChunk) else {"type": "text", "text": _text(chunk)}
+        for chunk in content
+        if not isinstance(chunk, ThinkChunk)
+    ]
+
+
+def _image(chunk: ImageURLChunk) -> dict[str, Any]:
+    image: dict[str, Any] = {"url": chunk.url}
+    if isinstance(chunk.image_url, ImageURL) and chunk.image_url.detail:
+        image["detail"] = chunk.image_url.detail
+    return {"type": "image_url", "image_url": image}
+
+
+def _text(chunk: OutputChunk) -> str:
+    if isinstance(chunk, TextChunk):
+        return chunk.text
+    if isinstance(chunk, ToolReferenceChunk):
+        return f"[{chunk.title}]({chunk.url})" if chunk.url else f"[{chunk.title}]"
+    return ""
+
+
+def _reasoning(content: str | Sequence[OutputChunk]) -> str:
+    if isinstance(content, str):
+        return ""
+    thoughts = (chunk.thinking for chunk in content if isinstance(chunk, ThinkChunk))
+    return "".join(part.text for thought in thoughts for part in thought if isinstance(part, TextChunk))
+
+
+def _signature(content: str | Sequence[OutputChunk]) -> str | None:
+    if isinstance(content, str):
+        return None
+    signed = [chunk.signature for chunk in content if isinstance(chunk, ThinkChunk) and isinstance(chunk.signature, str)]
+    return signed[-1] if signed else None
+
+
+def _output(entry: ToolExecutionEntry) -> str:
+    info = entry.info
+    if not info:
+        return "(The result was not kept.)"
+    result = info.get("result")
+    if isinstance(result, list):
+        return "".join(str(chunk.get("text", "")) for chunk in result if isinstance(chunk, dict))
+    return encode(info).decode()
+
+

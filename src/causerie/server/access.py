@@ -1,0 +1,35 @@
+"""Who may come in. As long as no API keys exist, that is whoever is on this machine and not a web page (D13)."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from causerie.errors import Forbidden
+
+LOCAL_WORKSPACE = "local"
+
+
+def workspace_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the workspace that a request belongs to.
+
+    Raises:
+        Forbidden: the request names this server by a name that is not loopback: DNS rebinding looks like that.
+    """
+    for name, value in headers:
+        if name == b"host" and not _is_loopback(value.decode("latin-1")):
+            raise Forbidden(
+                f"This server answers to loopback names only, not to '{value.decode('latin-1')}': it has no API keys, "
+                "so nothing else may reach it."
+            )
+    return LOCAL_WORKSPACE
+
+
+def _is_loopback(host: str) -> bool:
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host
+    if name.lower() == "localhost" or name.lower().endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

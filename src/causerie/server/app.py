@@ -1,0 +1,102 @@
+"""The application: a list of routes and the edge around them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from causerie.engine.engine import Engine
+from causerie.errors import MethodNotAllowed
+from causerie.ids import Ids
+from causerie.types.base import encode
+from causerie.types.operations import OPERATIONS
+from causerie.version import VERSION
+
+from .call import Call
+from .edge import Edge
+from .openapi import document
+from .respond import Answer, Json
+from .routes import HANDLERS, Handler, get_model, health, list_models
+
+
+class Endpoint:
+    """The handlers of one path, by method, as an ASGI application: no request object is made that nobody reads."""
+
+    def __init__(
+        self, handlers: dict[str, Handler], engine: Engine, *, max_body_bytes: int, keep_alive_seconds: float
+    ) -> None:
+        """Serve `handlers` over `engine`; where there is a GET there is a HEAD."""
+        self._handlers = {**handlers, **({"HEAD": handlers["GET"]} if "GET" in handlers else {})}
+        self._engine = engine
+        self._max_body_bytes, self._keep_alive_seconds = max_body_bytes, keep_alive_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request.
+
+        Raises:
+            MethodNotAllowed: the path has no handler for this method.
+        """
+        handler = self._handlers.get(scope["method"])
+        if handler is None:
+            allowed = ", ".join(sorted(self._handlers))
+            raise MethodNotAllowed(f"This path takes {allowed}.", headers={"Allow": allowed})
+        call = Call(
+            scope, receive, self._engine, max_body_bytes=self._max_body_bytes,
+            keep_alive_seconds=self._keep_alive_seconds,
+        )  # fmt: skip
+        answer = await handler(call)
+        await answer.send(receive, send)
+
+
+def app(engine: Engine, *, max_body_bytes: int, keep_alive_seconds: float) -> Starlette:
+    """Return the ASGI application; its lifespan opens and closes the engine.
+
+    Args:
+        max_body_bytes: longer bodies are a 413.
+        keep_alive_seconds: after that much silence in a stream a comment is sent.
+    """
+    described = encode(document(VERSION))
+
+    async def openapi(_: Call) -> Answer:
+        return Json(described)
+
+    paths: dict[str, dict[str, Handler]] = {}
+    for one in OPERATIONS:
+        paths.setdefault(one.path, {})[one.method] = HANDLERS[one.name]
+    paths["/v1/models"] = {"GET": list_models}
+    paths["/v1/models/{model_id:path}"] = {"GET": get_model}
+    paths["/health"] = {"GET": health}
+    paths["/openapi.json"] = {"GET": openapi}
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await engine.open()
+        try:
+            yield
+        finally:
+            await engine.close()
+
+    return Starlette(
+        routes=[
+            Route(path, Endpoint(
+                handlers, engine, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds
+            ))
+            for path, handlers in paths.items()
+        ],
+        middleware=[Middleware(Edge, ids=Ids())],
+        exception_handlers={HTTPException: _raise},
+        lifespan=lifespan,
+    )
+
+
+async def _raise(_: Request, error: Exception) -> Response:
+    """Hand an error on to the edge, the one place that answers errors."""
+    raise error

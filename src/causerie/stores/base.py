@@ -1,0 +1,207 @@
+"""The port to where conversations live, in the engine's words.
+
+A store keeps rows and moves heads; what an entry means it does not know. Every call names the workspace. Nothing
+that a caller passes in is kept or changed after the call returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+Operation = Literal["start", "append", "restart"]
+
+
+class Range(NamedTuple):
+    """The entries of `owner` at positions after `after` up to and including `upto`."""
+
+    owner: str
+    after: int
+    upto: int
+
+
+class Segment(NamedTuple):
+    """A branch stands on `owner`'s entries up to `upto`, from where its previous segment ends (D6)."""
+
+    owner: str
+    upto: int
+
+
+class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One stored entry.
+
+    Attributes:
+        position: its place in the conversation, from 1, absolute across segments.
+        body: its JSON exactly as the API returns it.
+        prompt: the chat messages as sent upstream, without brackets, of this entry and the `covers` - 1 before it;
+            None where a later entry covers this one.
+        private: what only the engine needs, as JSON; it never leaves.
+    """
+
+    position: int
+    id: str
+    kind: str
+    body: bytes
+    tool_call_id: str | None = None
+    prompt: bytes | None = None
+    covers: int = 0
+    private: bytes | None = None
+
+
+class ConversationRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored conversation. `head` is how many entries are committed; a run in progress is named in `run_id`."""
+
+    workspace: str
+    id: str
+    created_at: datetime
+    updated_at: datetime
+    settings: bytes
+    name: str | None = None
+    description: str | None = None
+    metadata: bytes | None = None
+    head: int = 0
+    segments: tuple[Segment, ...] = ()
+    parent_id: str | None = None
+    parent_entry_id: str | None = None
+    run_id: str | None = None
+
+    def ranges(self, upto: int | None = None) -> list[Range]:
+        """Where the first `upto` entries are (all committed ones where not given), oldest first."""
+        limit = self.head if upto is None else upto
+        found, after = list[Range](), 0
+        for owner, end in (*self.segments, Segment(self.id, limit)):
+            end = min(end, limit)
+            if end > after:
+                found.append(Range(owner, after, end))
+            after = max(after, end)
+        return found
+
+
+class RunStart(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written when a run begins.
+
+    Attributes:
+        conversation: the row as it will be; for start and restart it is new and `head` 0 or where the branch is cut.
+        head: what the run starts from; it begins only if the stored head is still that.
+        announced: whether the id leaves before the run ends (it streams); then a failed start still exists, empty.
+    """
+
+    run_id: str
+    operation: Operation
+    conversation: ConversationRow
+    head: int
+    entries: Sequence[EntryRow]
+    started_at: datetime
+    announced: bool
+    owner: str
+
+
+class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ended, for the record: figures and, if it failed, why."""
+
+    ended_at: datetime
+    model_calls: int = 0
+    usage: bytes | None = None
+    error: str | None = None
+
+
+class Place(NamedTuple):
+    """Where an entry was found: the conversation that owns it, its position, and its kind."""
+
+    owner: str
+    position: int
+    kind: str
+
+
+class RunKey(NamedTuple):
+    """A run's right to write: its conversation and the fencing number it was given when it began (D2)."""
+
+    workspace: str
+    conversation_id: str
+    run_id: str
+    fence: int
+
+
+class Store(Protocol):
+    """Where conversations live. Every method may raise `StoreUnavailable`."""
+
+    async def open(self) -> None:
+        """Make ready: take the lock, bring the schema up to date, clear what a crash left.
+
+        Raises:
+            StoreInUse: another process has it; the message says which.
+            SchemaMismatch: it was written by a newer version.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what was submitted and let go."""
+        ...
+
+    async def load(self, workspace: str, conversation_id: str) -> ConversationRow:
+        """Return a conversation.
+
+        Raises:
+            NotFound: there is none, or it was deleted, or it is not (yet) announced.
+        """
+        ...
+
+    async def page(
+        self, workspace: str, *, offset: int, limit: int, labels: Sequence[tuple[str, str]]
+    ) -> list[ConversationRow]:
+        """Return conversations, newest first, whose metadata has every one of `labels` (key, digest of the value)."""
+        ...
+
+    async def entries(self, workspace: str, ranges: Sequence[Range]) -> list[EntryRow]:
+        """Return the rows of `ranges` in order, with all that a prompt is made of."""
+        ...
+
+    async def bodies(self, workspace: str, ranges: Sequence[Range], *, messages_only: bool = False) -> list[bytes]:
+        """Return the entries of `ranges` in order, as the API returns them."""
+        ...
+
+    async def locate(self, workspace: str, ranges: Sequence[Range], entry_id: str) -> Place | None:
+        """Find an entry in `ranges`; None if it is not there."""
+        ...
+
+    def begin(self, start: RunStart) -> Awaitable[RunKey]:
+        """Write the run, its conversation if new, and its inputs beyond the head, durably.
+
+        Submitted when called, so that other work may go on beside it; awaiting tells when it is done.
+
+        Raises:
+            NotFound: the conversation is gone.
+            Conflict: another run is in the way, or the head is no longer `start.head`.
+        """
+        ...
+
+    def journal(self, key: RunKey, entries: Sequence[EntryRow]) -> Awaitable[None]:
+        """Write entries beyond the head, durably.
+
+        Raises:
+            Conflict: the run has lost its right to write.
+        """
+        ...
+
+    def commit(self, key: RunKey, entries: Sequence[EntryRow], *, start: int, head: int, end: RunEnd) -> Awaitable[None]:
+        """Write the last entries, move the head from `start` to `head` and free the conversation, in one statement.
+
+        Raises:
+            Conflict: the run has lost its right to write, or the head is not `start`.
+        """
+        ...
+
+    def fail(self, key: RunKey, end: RunEnd) -> Awaitable[None]:
+        """Take back what the run wrote beyond the head and free the conversation; a lost right is no error here."""
+        ...
+
+    def delete(self, workspace: str, conversation_id: str, at: datetime) -> Awaitable[None]:
+        """Delete a conversation; entries that a branch stands on stay until the last such branch goes (D6).
+
+        Raises:
+            NotFound: there is none.
+        """
+        ...

@@ -1,0 +1,96 @@
+"""A SQLite database as a file: its lock, its schema, its connections. What is in it is not known here."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+from causerie.errors import SchemaMismatch, StoreInUse, StoreUnavailable
+
+from .statements import migrations
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+MEMORY = ":memory:"
+_DONE = """CREATE TABLE IF NOT EXISTS migration (
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL) STRICT"""
+
+
+class FileLock:
+    """Keeps a second process out of a database; who holds it is written inside (D14)."""
+
+    def __init__(self, database: Path) -> None:
+        """Lock beside `database`, not in it: SQLite's own locks live there."""
+        self._path = database.with_name(database.name + ".lock")
+        self._file: int | None = None
+
+    def take(self) -> None:
+        """Take the lock, or say who has it.
+
+        Raises:
+            StoreInUse: another process holds it.
+            StoreUnavailable: the folder cannot be written.
+        """
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StoreUnavailable(f"The database's folder cannot be written: {error}.") from error
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(file, 32).decode().strip() or "unknown"
+            os.close(file)
+            raise StoreInUse(
+                f"{self._path.with_suffix('')} is open in process {holder}. Stop that process, or give this one "
+                "another --data directory: one SQLite database has one owner."
+            ) from None
+        os.ftruncate(file, 0)
+        os.write(file, str(os.getpid()).encode())
+        self._file = file
+
+    def release(self) -> None:
+        """Give the lock back. The file stays: removing it would race with the next taker."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open a connection: durable at every commit, readers never in the writer's way."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    if path != MEMORY:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA cache_size = -8192")
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date, a transaction a migration.
+
+    Raises:
+        SchemaMismatch: the database has migrations that this version does not know.
+    """
+    connection.execute(_DONE)
+    done = {number for (number,) in connection.execute("SELECT number FROM migration")}
+    known = migrations("sqlite")
+    if unknown := done - {number for number, _, _ in known}:
+        raise SchemaMismatch(
+            f"The database has schema version {max(unknown)}; this version of Causerie knows up to "
+            f"{known[-1][0]}. Use the version that wrote it, or a newer one."
+        )
+    for number, name, script in known:
+        if number not in done:
+            stamp = datetime.now(UTC).isoformat()
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {script}; INSERT INTO migration VALUES ({number}, '{name}', '{stamp}'); COMMIT;"
+            )

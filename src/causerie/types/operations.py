@@ -1,0 +1,75 @@
+"""The table of operations: what routes, client methods, docs and tests are checked against."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .events import Event
+from .requests import AppendRequest, ListRequest, RestartRequest, StartRequest
+from .responses import (
+    AgentConversation,
+    ConversationHistory,
+    ConversationMessages,
+    ConversationResponse,
+    ModelConversation,
+)
+
+ConversationEntity = ModelConversation | AgentConversation
+
+
+class Operation(NamedTuple):
+    """One operation: how it is called and what it takes and answers with.
+
+    Attributes:
+        name: the method of `beta.conversations`.
+        request: the type of the body or, for a GET, of the query; None where there is neither.
+        response: the type of the JSON answer; None where there is no body.
+        status: the only status that the SDKs take for success (PROTOCOL §1.1).
+        stream: the name of the streaming twin: the same request with ``stream: true``, answered with events.
+    """
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    request: Any
+    response: Any
+    status: int = 200
+    stream: str | None = None
+
+
+OPERATIONS = (
+    Operation(
+        "start", "POST", "/v1/conversations", "Create a conversation and run it.",
+        StartRequest, ConversationResponse, stream="start_stream",
+    ),
+    Operation(
+        "list", "GET", "/v1/conversations", "List conversations, newest first.",
+        ListRequest, list[ConversationEntity],
+    ),
+    Operation(
+        "get", "GET", "/v1/conversations/{conversation_id}", "Get a conversation's settings.",
+        None, ConversationEntity,
+    ),
+    Operation(
+        "delete", "DELETE", "/v1/conversations/{conversation_id}", "Delete a conversation.", None, None, status=204,
+    ),
+    Operation(
+        "append", "POST", "/v1/conversations/{conversation_id}", "Append entries and run the conversation.",
+        AppendRequest, ConversationResponse, stream="append_stream",
+    ),
+    Operation(
+        "get_history", "GET", "/v1/conversations/{conversation_id}/history", "Get all entries, oldest first.",
+        None, ConversationHistory,
+    ),
+    Operation(
+        "get_messages", "GET", "/v1/conversations/{conversation_id}/messages", "Get all messages, oldest first.",
+        None, ConversationMessages,
+    ),
+    Operation(
+        "restart", "POST", "/v1/conversations/{conversation_id}/restart",
+        "Branch a conversation after one of its entries and run the branch.",
+        RestartRequest, ConversationResponse, stream="restart_stream",
+    ),
+)  # fmt: skip
+STREAM_EVENTS = Event

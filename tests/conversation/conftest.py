@@ -1,0 +1,96 @@
+"""The stage on which the behaviour of conversations is tested: a scripted model, a real server, the official SDK.
+
+A test asks for what it needs:
+
+    model       what this test's model answers and what it was asked (`tests/support/scripted.py`)
+    sdk         the official SDK; the test runs once with its sync and once with its async methods
+    raw         plain HTTP, for what the SDK cannot say (`tests/support/raw.py`)
+    serve       starts a server with other settings or with toolsets; returns its URL
+    connect     an SDK for such a URL;  `Raw(url)` is the same without one
+    meanwhile   runs a call in a thread of its own, to have two things going on at once
+
+All tests share one server in memory that has no default model; ids keep them apart. Nothing here sleeps, and every
+wait is bounded (`PATIENCE`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+
+from tests.support.raw import Raw
+from tests.support.running import serving
+from tests.support.scripted import Script, ScriptedServer
+from tests.support.sdk import MODES, SDK, Mode, Portal
+
+
+@pytest.fixture(scope="session")
+def model_server() -> Iterator[ScriptedServer]:
+    """The scripted model server of the session."""
+    with ScriptedServer().running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server_url(model_server: ScriptedServer) -> Iterator[str]:
+    """The server that most tests share."""
+    with serving(upstream=model_server.url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def portal() -> Iterator[Portal]:
+    """The loop of the SDK's async side."""
+    with closing(Portal()) as portal:
+        yield portal
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> Mode:
+    """Which methods of the SDK are used."""
+    mode: Mode = request.param
+    return mode
+
+
+@pytest.fixture
+def model(model_server: ScriptedServer) -> Iterator[Script]:
+    """The model of this test alone."""
+    with closing(model_server.script()) as script:
+        yield script
+
+
+@pytest.fixture
+def connect(mode: Mode, portal: Portal, model: Script) -> Iterator[Callable[[str], SDK]]:
+    """Make SDK clients for a server's URL."""
+    with ExitStack() as stack:
+        yield lambda url: stack.enter_context(closing(SDK(url, mode, portal, model.name)))
+
+
+@pytest.fixture
+def sdk(connect: Callable[[str], SDK], server_url: str) -> SDK:
+    """The official SDK, talking to the shared server."""
+    return connect(server_url)
+
+
+@pytest.fixture
+def raw(server_url: str) -> Raw:
+    """Plain HTTP to the shared server."""
+    return Raw(server_url)
+
+
+@pytest.fixture
+def serve(model_server: ScriptedServer) -> Iterator[Callable[..., str]]:
+    """Start servers of one's own, over the same scripted model server."""
+    with ExitStack() as stack:
+        yield lambda **how: stack.enter_context(serving(**({"upstream": model_server.url} | how)))
+
+
+@pytest.fixture
+def meanwhile() -> Iterator[Callable[..., Future[Any]]]:
+    """Start a call in another thread; its future's `result(PATIENCE)` is what it returned or raised."""
+    with ThreadPoolExecutor() as threads:
+        yield threads.submit
