@@ -6,7 +6,7 @@ A test asks for what it needs:
     sdk         the official SDK; the test runs once with its sync and once with its async methods
     raw         plain HTTP, for what the SDK cannot say (`tests/support/raw.py`)
     serve       starts a server with other settings or with toolsets; returns its URL
-    connect     an SDK for such a URL;  `Raw(url)` is the same without one
+    connect     the SDK for such a URL;  `Raw(url)` is the same without one
     meanwhile   runs a call in a thread of its own, to have two things going on at once
 
 All tests share one server in memory that has no default model; ids keep them apart. Nothing here sleeps, and every
@@ -25,60 +25,59 @@ import pytest
 from tests.support.raw import Raw
 from tests.support.running import serving
 from tests.support.scripted import Script, ScriptedServer
-from tests.support.sdk import MODES, SDK, Mode, Portal
+from tests.support.sdk import MODES, SDK, Clients, Mode
 
 
 @pytest.fixture(scope="session")
 def model_server() -> Iterator[ScriptedServer]:
-    """The scripted model server of the session."""
+    """Run the scripted model server for the session."""
     with ScriptedServer().running() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def server_url(model_server: ScriptedServer) -> Iterator[str]:
-    """The server that most tests share."""
+    """Run the server that most tests share."""
     with serving(upstream=model_server.url) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def portal() -> Iterator[Portal]:
-    """The loop of the SDK's async side."""
-    with closing(Portal()) as portal:
-        yield portal
+def clients(server_url: str) -> Iterator[Clients]:
+    """Make the SDK's client objects once."""
+    with closing(Clients(server_url)) as clients:
+        yield clients
 
 
 @pytest.fixture(params=MODES)
 def mode(request: pytest.FixtureRequest) -> Mode:
-    """Which methods of the SDK are used."""
+    """Say which methods of the SDK are used."""
     mode: Mode = request.param
     return mode
 
 
 @pytest.fixture
 def model(model_server: ScriptedServer) -> Iterator[Script]:
-    """The model of this test alone."""
+    """Give this test a model of its own."""
     with closing(model_server.script()) as script:
         yield script
 
 
 @pytest.fixture
-def connect(mode: Mode, portal: Portal, model: Script) -> Iterator[Callable[[str], SDK]]:
-    """Make SDK clients for a server's URL."""
-    with ExitStack() as stack:
-        yield lambda url: stack.enter_context(closing(SDK(url, mode, portal, model.name)))
+def connect(clients: Clients, mode: Mode, model: Script) -> Callable[[str], SDK]:
+    """Use the SDK with another server."""
+    return lambda url: SDK(clients, mode, model.name, url)
 
 
 @pytest.fixture
 def sdk(connect: Callable[[str], SDK], server_url: str) -> SDK:
-    """The official SDK, talking to the shared server."""
+    """Use the official SDK with the shared server."""
     return connect(server_url)
 
 
 @pytest.fixture
 def raw(server_url: str) -> Raw:
-    """Plain HTTP to the shared server."""
+    """Use plain HTTP with the shared server."""
     return Raw(server_url)
 
 

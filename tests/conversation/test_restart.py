@@ -123,11 +123,10 @@ def test_after_a_kept_call_its_result_must_be_supplied(sdk: SDK, model: Script, 
     conversation, entries = called
     call = entries[1]
     cut = {"conversation_id": conversation, "from_entry_id": call.id}
-    with sdk.refuses(400) as refusal:
-        sdk.restart(**cut, inputs="Never mind.")
-    assert OPEN_CALLS in refusal.message
-    with sdk.refuses(422):
-        sdk.restart(**cut)
+    for inputs in ({}, {"inputs": "Never mind."}):
+        with sdk.refuses(400) as refusal:
+            sdk.restart(**cut, **inputs)
+        assert OPEN_CALLS in refusal.message
     with sdk.refuses(422):
         # The second call was made after the cut: in the branch it does not exist.
         sdk.restart(**cut, inputs=[result(call.tool_call_id, "1%"), result(entries[2].tool_call_id, "noon")])

@@ -92,18 +92,36 @@ class OpenedStream:
         return list(iter(self.next, None))
 
 
+class Clients:
+    """The SDK's client objects, made once: each costs as much as ten requests."""
+
+    def __init__(self, url: str) -> None:
+        """Make a client for the server at `url`."""
+        self.url = url
+        self.portal = Portal()
+        self.mistral = Mistral(api_key="any-key", server_url=url, timeout_ms=int(PATIENCE * 1000))
+
+    def close(self) -> None:
+        """Close both sides of the client and stop the loop."""
+        mistral: Any = self.mistral
+        self.portal.call(mistral.__aexit__(None, None, None))
+        mistral.__exit__(None, None, None)
+        self.portal.close()
+
+
 class SDK:
-    """One client of the official SDK.
+    """The official SDK as a test sees it, on one of its sides.
 
     `start` and `start_stream` talk to this test's model unless a model or an agent is named.
     """
 
-    def __init__(self, url: str, mode: Mode, portal: Portal, model: str) -> None:
+    def __init__(self, clients: Clients, mode: Mode, model: str, url: str) -> None:
         """Talk to the server at `url`; `model` is the name that starts use."""
         self.mode = mode
-        self.client = Mistral(api_key="any-key", server_url=url, timeout_ms=int(PATIENCE * 1000))
-        self._portal = portal if mode == "async" else None
         self.model = model
+        self._conversations = clients.mistral.beta.conversations
+        self._portal = clients.portal if mode == "async" else None
+        self._where = {} if url == clients.url else {"server_url": url}
 
     def start(self, **arguments: Any) -> Any:
         """Start a conversation."""
@@ -178,22 +196,14 @@ class SDK:
         else:
             raise AssertionError(f"the request was answered, not refused with {status}")
 
-    def close(self) -> None:
-        """Close the client's connections."""
-        client: Any = self.client
-        if self._portal is None:
-            client.__exit__(None, None, None)
-        else:
-            self._portal.call(client.__aexit__(None, None, None))
-
     def _with_model(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return arguments if arguments.keys() & {"model", "agent_id"} else arguments | {"model": self.model}
 
     def _call(self, operation: str, arguments: dict[str, Any]) -> Any:
-        conversations = self.client.beta.conversations
+        arguments = arguments | self._where
         if self._portal is None:
-            return getattr(conversations, operation)(**arguments)
-        return self._portal.call(getattr(conversations, f"{operation}_async")(**arguments))
+            return getattr(self._conversations, operation)(**arguments)
+        return self._portal.call(getattr(self._conversations, f"{operation}_async")(**arguments))
 
     def _collect(self, operation: str, arguments: dict[str, Any]) -> builtins.list[Any]:
         with self.opened(operation, **arguments) as stream:

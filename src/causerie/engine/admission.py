@@ -31,6 +31,7 @@ MAX_TOOLS = 128
 MAX_METADATA_KEYS = 64
 MAX_METADATA_BYTES = 16 * 1024
 MAX_ID = 256
+MAX_PAGE = 1_000_000_000
 MAX_PAGE_SIZE = 1000
 MAX_IMAGE_BYTES = 20 * 1024 * 1024
 NOTHING_GIVEN = "Value error, Either inputs or tool_confirmations must be provided."
@@ -103,8 +104,8 @@ def check_list(request: ListRequest) -> None:
     Raises:
         InvalidRequest: `page` or `page_size` is out of range.
     """
-    if request.page < 0:
-        raise InvalidRequest("page counts from 0.", loc=("query", "page"), given=request.page)
+    if not 0 <= request.page <= MAX_PAGE:
+        raise InvalidRequest(f"page goes from 0 to {MAX_PAGE}.", loc=("query", "page"), given=str(request.page))
     if not 1 <= request.page_size <= MAX_PAGE_SIZE:
         raise InvalidRequest(
             f"page_size goes from 1 to {MAX_PAGE_SIZE}.", loc=("query", "page_size"), given=request.page_size

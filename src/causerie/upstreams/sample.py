@@ -12,8 +12,8 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-_MOST_VALUES = 10_000
-_LONGEST = 10_000
+_MOST_VALUES = 2_000
+_LONGEST = 2_000
 _LONGEST_MATCHED = 8  # a pattern may take time exponential in the length of what it is tried on
 _BEYOND = ("not", "if", "contains", "propertyNames", "dependentRequired", "dependentSchemas")
 _FORMATS = {
