@@ -7,7 +7,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 GENERATIONS := 2.4.1 3.7.0
-REPORTS := .reports
+REPORTS := $(GENERATIONS:%=.reports/%.json)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -28,20 +28,20 @@ run: $(VENV)/.causerie ## start a server on the rehearsal model; more flags with
 
 .PHONY: test
 test: $(VENV)/.tools $(GENERATIONS:%=.venvs/mistralai-%/.causerie) ## run every test, with both generations of the SDK
-	rm -rf $(REPORTS) && mkdir -p $(REPORTS)
+	mkdir -p .reports && rm -f $(REPORTS)
 	echo "== the house, the units, the stores, the upstreams, the server"
 	$(BIN)/python -m pytest -q --ignore=tests/conversation $(ARGS)
 	for generation in $(GENERATIONS); do \
 	  echo "== conversations with mistralai $$generation"; \
-	  REQUIREMENTS_REPORT=$(REPORTS)/$$generation.json \
+	  REQUIREMENTS_REPORT=.reports/$$generation.json \
 	    .venvs/mistralai-$$generation/bin/python -m pytest -q tests/conversation $(ARGS) || exit 1; \
 	done
 	echo "== the checklist"
-	$(BIN)/python -m tests.requirements.check $(REPORTS)/*.json
+	$(BIN)/python -m tests.requirements.check $(REPORTS)
 
 .PHONY: check
 check: $(VENV)/.tools ## lint, formatting, types, house rules
-	echo "== ruff" && $(BIN)/ruff check --quiet .
+	echo "== ruff" && $(BIN)/ruff check --quiet --output-format concise .
 	echo "== format" && $(BIN)/ruff format --quiet --check .
 	echo "== types" && $(BIN)/mypy
 	echo "== house rules" && $(BIN)/python -m pytest -q tests/test_house.py

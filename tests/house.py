@@ -22,7 +22,7 @@ MEDIAN_FUNCTION = 10
 
 GROUND = ("errors", "ids", "sse", "version")
 PORTS = ("upstreams", "stores", "tools")
-ROOF = ("settings", "banner", "build", "cli", "__main__", "__init__")
+ROOF = ("settings", "banner", "logs", "build", "cli", "__main__", "__init__")
 FLOORS = (GROUND, ("types",), PORTS, ("engine",), ("server", "client"), ROOF)
 """From the ground up. A file of the ground or the roof is named itself; elsewhere a room is a folder."""
 
@@ -30,11 +30,11 @@ WHO_NAMES_CONCRETE_CLASSES = "build"
 
 LIBRARIES = {
     "aiohttp": {"upstreams", "tools"},
-    "click": {"cli"},
+    "click": {"build", "cli"},
     "msgspec": {"types", *PORTS, "engine", "server", "client", *ROOF},
     "sqlite3": {"stores"},
     "starlette": {"server", "build"},
-    "structlog": {"engine", "server", "build"},
+    "structlog": {"engine", "server", "build", "logs"},
     "subprocess": {"tools"},
     "uvicorn": {"build"},
     "yarl": {"upstreams", "tools"},  # the URLs of aiohttp
@@ -43,6 +43,7 @@ LIBRARIES = {
 
 CATCH_ALL = {
     "causerie.engine.run": 1,  # the edge of a run: what nobody foresaw ends this run and no other
+    "causerie.server.edge": 1,  # the edge of a request: a defect of ours is a 500 with a correlation id
     "causerie.stores.writer": 2,  # a thread hands on what a job raised to whoever waits for the job
 }
 """How many handlers of a module may catch everything and go on; zero for all others."""

@@ -39,7 +39,7 @@ def a_house(**sources: str) -> House:
 def committed_files() -> dict[str, str]:
     """Return the text of every file that is, or would be, committed; of every file where there is no git."""
     listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607  # wherever git is
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     names = listing.stdout.split("\0") if listing.returncode == 0 else _walked()
@@ -199,7 +199,9 @@ def test_a_name_that_says_nothing_is_found(name: str, source: str, found: int) -
     assert len(house.vague_names(a_house(**{name: source}))) == found
 
 
-@pytest.mark.parametrize("kind", ["", " Exception", " BaseException", " (ValueError, Exception)", " Exception as error"])
+@pytest.mark.parametrize(
+    "kind", ["", " Exception", " BaseException", " (ValueError, Exception)", " Exception as error"]
+)
 def test_catching_everything_is_found(kind: str) -> None:
     swallows = f"try:\n    f()\nexcept{kind}:\n    g()\n"
     assert len(house.caught_everything(a_house(engine__prompt=swallows))) == 1

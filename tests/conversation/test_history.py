@@ -76,8 +76,15 @@ def test_an_id_of_the_callers_is_kept_and_must_be_its_own(sdk: SDK, raw: Raw, mo
     twice = {"inputs": [user("A") | {"id": "msg_a"}, user("B") | {"id": "msg_a"}], "model": model.name}
     answer = raw.post("/v1/conversations", twice)
     assert (answer.status, answer.json["detail"][0]["loc"]) == (422, ["body", "inputs", 1, "id"])
-    branch = sdk.restart(conversation_id=first.conversation_id, from_entry_id="msg_mine", inputs="Again")
+    cut = {"conversation_id": first.conversation_id, "from_entry_id": "msg_mine"}
+    branch = sdk.restart(**cut, inputs="Again")
     assert sdk.get_history(branch.conversation_id).entries[0].id == "msg_mine"
+    with sdk.refuses(422):
+        sdk.restart(**cut, inputs=[user("Again") | {"id": "msg_mine"}])
+    # What comes after the cut is not in the branch: its id is free there.
+    beyond = first.outputs[0].id
+    other = sdk.restart(**cut, inputs=[user("Again") | {"id": beyond}])
+    assert [entry.id for entry in sdk.get_history(other.conversation_id).entries[:2]] == ["msg_mine", beyond]
 
 
 @pytest.mark.requirement("C-098")

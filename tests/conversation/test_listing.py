@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 from urllib.parse import quote
 
@@ -187,6 +188,43 @@ def test_a_deleted_conversation_is_gone_from_everywhere(sdk: SDK, model: Script)
         sdk.restart(conversation_id=made, from_entry_id=first.outputs[0].id, inputs="More")
     assert ids(sdk.list(metadata=label)) == [kept]
     assert len(model.requests) == 2
+
+
+@pytest.mark.requirement("C-094")
+def test_who_waits_for_a_conversation_that_is_deleted_is_told(
+    sdk: SDK, model: Script, meanwhile: Callable[..., Future[Any]]
+) -> None:
+    made = sdk.start(inputs="Hello").conversation_id
+    with model.gate() as gate:
+        model.say("More", before=gate)
+        waiting = meanwhile(sdk.append, conversation_id=made, inputs="More")
+        gate.wait_reached()
+        sdk.delete(made)
+        with sdk.refuses(404) as refusal:
+            waiting.result(PATIENCE)
+    assert made in refusal.message
+
+
+@pytest.mark.requirement("C-084")
+def test_a_conversation_is_listed_once_its_id_is_known(
+    sdk: SDK, model: Script, meanwhile: Callable[..., Future[Any]]
+) -> None:
+    label = {"of": f"not yet known {model.name}"}
+    with model.gate() as gate:
+        model.say("Hello.", before=gate)
+        starting = meanwhile(sdk.start, inputs="Hello", metadata=label)
+        gate.wait_reached()
+        assert sdk.list(metadata=label) == []
+        with model.gate() as second:
+            model.say("Hello.", before=second)
+            with sdk.opened("start_stream", inputs="Hello", metadata=label) as stream:
+                announced = stream.next().conversation_id
+                assert ids(sdk.list(metadata=label)) == [announced]
+                assert sdk.get_history(announced).entries == []
+                second.open()
+                assert stream.rest()[-1].type == "conversation.response.done"
+    started = starting.result(PATIENCE).conversation_id
+    assert sorted(ids(sdk.list(metadata=label))) == sorted([announced, started])
 
 
 @pytest.mark.requirement("C-094")

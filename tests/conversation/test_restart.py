@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.raw import Raw
+from tests.support.replies import Text
 from tests.support.samples import GET_RATE, GET_TIME, result, user
 from tests.support.scripted import Script
 from tests.support.sdk import SDK, as_json
@@ -289,6 +290,43 @@ def test_a_branch_outlives_what_it_was_cut_from(sdk: SDK, model: Script, origina
     assert contents(sdk, child) == said
     sdk.append(conversation_id=child, inputs="More")
     assert [message["content"] for message in model.last.messages] == ["Be brief.", *said, "More"]
+
+
+@pytest.mark.requirement("C-070", "C-071")
+def test_a_conversation_in_use_can_be_branched_where_it_is_committed(
+    sdk: SDK, raw: Raw, model: Script, original: str
+) -> None:
+    committed = sdk.get_history(original).entries[-1]
+    with model.gate() as gate:
+        model.reply(Text("Thr"), gate, Text("ee"))
+        with raw.stream(f"/v1/conversations/{original}", {"inputs": "Three", "stream": True}) as running:
+            started, delta = running.frame(), running.frame()
+            assert started is not None
+            assert delta is not None
+            branch = sdk.restart(conversation_id=original, from_entry_id=committed.id, inputs="New")
+            with sdk.refuses(409) as refusal:
+                sdk.restart(conversation_id=original, from_entry_id=delta.json["id"], inputs="Too early")
+            gate.open()
+            assert [frame.event for frame in running.frames()][-1] == "conversation.response.done"
+
+    assert started.json["run_id"] in refusal.message
+    assert contents(sdk, branch.conversation_id)[-2:] == ["New", "Answer 4"]
+    assert contents(sdk, original)[-2:] == ["Three", "Three"]
+    late = sdk.restart(conversation_id=original, from_entry_id=delta.json["id"], inputs="In time")
+    assert contents(sdk, late.conversation_id)[-3:] == ["Three", "In time", "Answer 5"]
+
+
+@pytest.mark.requirement("C-070", "C-083")
+def test_a_branch_can_be_deleted_without_the_original(sdk: SDK, original: str) -> None:
+    entry = sdk.get_history(original).entries[1]
+    branch = sdk.restart_stream(conversation_id=original, from_entry_id=entry.id, inputs="New")[0].conversation_id
+    sdk.delete(branch)
+
+    assert contents(sdk, original) == ["One", "Answer 1", "Two", "Answer 2"]
+    assert contents(sdk, sdk.restart(conversation_id=original, from_entry_id=entry.id, inputs="N").conversation_id) == [
+        *("One", "Answer 1"),
+        *("N", "Answer 4"),
+    ]
 
 
 @pytest.mark.requirement("C-083")

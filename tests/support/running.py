@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
-from causerie.build import build_app
 
+from causerie.build import build_app
 from causerie.settings import Settings
 from causerie.tools.base import Toolset
 

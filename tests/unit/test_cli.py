@@ -193,6 +193,8 @@ def test_the_banner_says_who_answers_and_how_to_ask(
     settings: dict[str, Any], there: list[str], not_there: list[str]
 ) -> None:
     text = banner(Settings(**settings), URL)
-    assert [part for part in [f"curl -N {URL}/v1/conversations", f'server_url="{URL}"', *there] if part not in text] == []
+    assert [
+        part for part in [f"curl -N {URL}/v1/conversations", f'server_url="{URL}"', *there] if part not in text
+    ] == []
     assert [part for part in not_there if part in text] == []
     assert max(map(len, text.splitlines())) <= 120

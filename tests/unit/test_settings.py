@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -43,12 +43,12 @@ SCALARS = [setting for setting in SETTINGS if setting.variable and setting.name 
 
 
 @pytest.fixture(autouse=True)
-def clean_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+def clean_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty current directory and no variables of ours."""
     for name in [name for name in os.environ if name.startswith("CAUSERIE_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
+    return tmp_path
 
 
 @pytest.fixture
@@ -307,7 +307,7 @@ def test_any_port_is_taken_or_refused_by_its_name(port: int) -> None:
     if 0 <= port <= 65535:
         assert Settings(port=port).port == port
     else:
-        with pytest.raises(SettingsError, match="^port: "):
+        with pytest.raises(SettingsError, match=r"^port: "):
             Settings(port=port)
 
 

@@ -242,7 +242,9 @@ def _check_inputs(inputs: ConversationInputs) -> None:
         if isinstance(entry, MessageInputEntry):
             _check_content(entry.content, index)
             if entry.prefix and entry.role != "assistant":
-                raise _wrong("prefix is for an assistant's message: the answer begins with it.", "inputs", index, "prefix")
+                raise _wrong(
+                    "prefix is for an assistant's message: the answer begins with it.", "inputs", index, "prefix"
+                )
 
 
 def _check_content(content: str | Sequence[InputChunk | OutputChunk], index: int) -> None:

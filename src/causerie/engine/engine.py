@@ -308,4 +308,3 @@ def _weight(loaded: Loaded) -> int:
 def _segments(parent: ConversationRow, place: Place) -> tuple[Segment, ...]:
     """Point at whoever owns the entries: a hundred regenerations stay one segment deep."""
     return tuple(Segment(part.owner, part.upto) for part in parent.ranges(place.position))
-

@@ -188,7 +188,9 @@ def _reasoning(content: str | Sequence[OutputChunk]) -> str:
 def _signature(content: str | Sequence[OutputChunk]) -> str | None:
     if isinstance(content, str):
         return None
-    signed = [chunk.signature for chunk in content if isinstance(chunk, ThinkChunk) and isinstance(chunk.signature, str)]
+    signed = [
+        chunk.signature for chunk in content if isinstance(chunk, ThinkChunk) and isinstance(chunk.signature, str)
+    ]
     return signed[-1] if signed else None
 
 
@@ -200,5 +202,3 @@ def _output(entry: ToolExecutionEntry) -> str:
     if isinstance(result, list):
         return "".join(str(chunk.get("text", "")) for chunk in result if isinstance(chunk, dict))
     return encode(info).decode()
-
-

@@ -20,7 +20,13 @@ from causerie.tools.base import ToolContext, ToolResult
 from causerie.types.base import encode
 from causerie.types.completion import CompletionArgs
 from causerie.types.entries import FunctionCallEntry, OutputEntry
-from causerie.types.events import OUTPUT_EVENTS, OutputEvent, ResponseDoneEvent, ResponseErrorEvent, ResponseStartedEvent
+from causerie.types.events import (
+    OUTPUT_EVENTS,
+    OutputEvent,
+    ResponseDoneEvent,
+    ResponseErrorEvent,
+    ResponseStartedEvent,
+)
 from causerie.types.fold import Fold
 from causerie.types.responses import ConversationUsageInfo
 from causerie.upstreams.base import Delta, ModelRequest, Upstream
@@ -179,9 +185,7 @@ class Run:
             tools=self._plan.offer.rendered, args=self._plan.args, stream=self._plan.stream, prefix=history.prefix,
         )  # fmt: skip
 
-    async def _first(
-        self, deltas: AsyncGenerator[list[Delta], None], begin: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def _first(self, deltas: AsyncGenerator[list[Delta], None], begin: Callable[[], Awaitable[None]]) -> None:
         """Ask the model while the inputs are being committed; let nothing leave before they are (D4)."""
         first = asyncio.ensure_future(anext(deltas, None))
         try:
@@ -296,9 +300,7 @@ class Run:
     async def _commit(self, history: History, rows: Sequence[EntryRow]) -> Outcome:
         """Make the outputs durable, free the conversation, and only then say that the run is done."""
         await self._journal.commit(rows, history.head, self._end(None))
-        return Outcome(
-            conversation_id=self.conversation_id, outputs=self._outputs, usage=self._usage, history=history
-        )
+        return Outcome(conversation_id=self.conversation_id, outputs=self._outputs, usage=self._usage, history=history)
 
     async def _take_back(self, error: CauserieError) -> None:
         try:
@@ -323,9 +325,7 @@ class Run:
         self.outcome.set_result(outcome)
 
     def _end(self, error: str | None) -> RunEnd:
-        return RunEnd(
-            ended_at=self._clock.now(), model_calls=self._model_calls, usage=encode(self._usage), error=error
-        )
+        return RunEnd(ended_at=self._clock.now(), model_calls=self._model_calls, usage=encode(self._usage), error=error)
 
     def _report(self, outcome: Outcome | CauserieError) -> None:
         failed = isinstance(outcome, CauserieError)
@@ -341,4 +341,3 @@ class Run:
 
 def _told(result: ToolResult) -> str:
     return result.output if result.error is None else f"Error: {result.error}"
-

@@ -86,9 +86,9 @@ def app(engine: Engine, *, max_body_bytes: int, keep_alive_seconds: float) -> St
 
     return Starlette(
         routes=[
-            Route(path, Endpoint(
-                handlers, engine, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds
-            ))
+            Route(
+                path, Endpoint(handlers, engine, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds)
+            )
             for path, handlers in paths.items()
         ],
         middleware=[Middleware(Edge, ids=Ids())],

@@ -22,7 +22,9 @@ class Gone(CauserieError):
 class Call:
     """A request that a route was found for."""
 
-    def __init__(self, scope: Scope, receive: Receive, engine: Engine, *, max_body_bytes: int, keep_alive_seconds: float) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, engine: Engine, *, max_body_bytes: int, keep_alive_seconds: float
+    ) -> None:
         """Take what the server hands over; nothing is read yet."""
         self.engine = engine
         self.receive = receive

@@ -186,7 +186,9 @@ class Store(Protocol):
         """
         ...
 
-    def commit(self, key: RunKey, entries: Sequence[EntryRow], *, start: int, head: int, end: RunEnd) -> Awaitable[None]:
+    def commit(
+        self, key: RunKey, entries: Sequence[EntryRow], *, start: int, head: int, end: RunEnd
+    ) -> Awaitable[None]:
         """Write the last entries, move the head from `start` to `head` and free the conversation, in one statement.
 
         Raises:

@@ -111,7 +111,9 @@ class SQLiteStore:
         """Write entries beyond the head; see `Store.journal`."""
         return self._writer.submit(lambda db: _journal(db, key, entries))
 
-    def commit(self, key: RunKey, entries: Sequence[EntryRow], *, start: int, head: int, end: RunEnd) -> Awaitable[None]:
+    def commit(
+        self, key: RunKey, entries: Sequence[EntryRow], *, start: int, head: int, end: RunEnd
+    ) -> Awaitable[None]:
         """Move the head; see `Store.commit`."""
         return self._writer.submit(lambda db: _commit(db, key, entries, start, head, end))
 

@@ -28,6 +28,7 @@ HELP = """This is the rehearsal model, a stand-in for a real one. It says back w
 /error STATUS MESSAGE   fail as a model server would
 /help   this text"""
 
+_RATE_LIMITED = 429
 _CALL = re.compile(r"/call\s+([^\s{]+)\s*")
 _ERROR = re.compile(r"/error\s+([45][0-9]{2})\b\s*(.*)", re.DOTALL)
 _json = json.JSONDecoder()
@@ -55,7 +56,9 @@ def improvised(scene: Scene, request: ModelRequest) -> Reply:
     if said.startswith("/error"):
         found = _ERROR.fullmatch(said)
         if found:
-            return Reply(failure=Failure(int(found[1]), found[2] or "an error was rehearsed"))
+            status = int(found[1])
+            patience = 1 if status == _RATE_LIMITED else None
+            return Reply(failure=Failure(status, found[2] or "an error was rehearsed", patience))
         return _answer(scene, request, "Say which one, with a status from 400 to 599: /error 429 slow down")
     if said.startswith("/call"):
         return _called(said, scene, request)
@@ -78,7 +81,7 @@ def _answer(scene: Scene, request: ModelRequest, told: str) -> Reply:
         return Reply(text=_instance(wanted, scene))
     seen = f" With it came {scene.images} image{'s' if scene.images > 1 else ''}." if scene.images else ""
     turns = f"{scene.turn} user turn{'' if scene.turn == 1 else 's'}"
-    text = told if told is HELP else f"Rehearsal, after {turns}; no real model was asked. {told}{seen}"
+    text = told if told is HELP else f"Rehearsal, a stand-in for a model, after {turns}. {told}{seen}"
     prefix = request.prefix or ""
     joint = " " if prefix and not prefix[-1].isspace() else ""
     return Reply(text=prefix + joint + text)

@@ -47,8 +47,11 @@ class _Line(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     usage: Tokens | None = None
     finish: str | None = None
 
+    def answers(self) -> bool:
+        return not (self.text is None and self.reasoning is None and self.calls is None)
+
     def says_something(self) -> bool:
-        return not (self.text is None and self.reasoning is None and self.calls is None and self.error is None)
+        return self.answers() or self.error is not None
 
     def templates(self) -> Iterator[str]:
         yield from (text for text in (self.text, self.reasoning) if text is not None)
@@ -122,11 +125,7 @@ class Script(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{name}: this is no TOML: {error}") from error
         except msgspec.ValidationError as error:
-            found = _PLACE.fullmatch(str(error))
-            if found is None or found["rule"] is None:
-                key = found["key"].strip(".") if found else ""
-                raise SettingsError(f"{name}: {key + ': ' if key else ''}{found['what'] if found else error}") from error
-            raise _fault(name, text, int(found["rule"]), found["key"].strip("."), found["what"]) from error
+            raise _misread(name, text, str(error)) from error
         for number, rule in enumerate(script.rules):
             if fault := _fault_of(rule):
                 raise _fault(name, text, number, *fault)
@@ -191,11 +190,23 @@ def _fault_of(rule: _Rule) -> tuple[str, str] | None:
         key = f"sequence[{number}]" if rule.sequence else ""
         if not line.says_something():
             return key, "it says nothing: give it text, reasoning, calls, error or sequence"
+        if line.error is not None and line.error.times is not None and not line.answers():
+            return key, "an error with times needs an answer for the time after: text, reasoning or calls"
         for template in line.templates():
             for _, field in _FIELD.findall(template):
                 if field and field not in fields:
                     return key, f"{{{field}}} is not known; write {{{{{field}}}}} to mean it literally"
     return None
+
+
+def _misread(name: str, text: str, why: str) -> SettingsError:
+    found = _PLACE.fullmatch(why)
+    if found is None:
+        return SettingsError(f"{name}: {why}")
+    key = found["key"].strip(".")
+    if found["rule"] is not None:
+        return _fault(name, text, int(found["rule"]), key, found["what"])
+    return SettingsError(f"{name}: {key + ': ' if key else ''}{found['what']}")
 
 
 def _fault(name: str, text: str, rule: int, key: str, what: str) -> SettingsError:
