@@ -30,7 +30,7 @@ run: $(VENV)/.causerie ## start a server on the rehearsal model; more flags with
 test: $(VENV)/.tools $(GENERATIONS:%=.venvs/mistralai-%/.causerie) ## run every test, with both generations of the SDK
 	mkdir -p .reports && rm -f $(REPORTS)
 	echo "== the house, the units, the stores, the upstreams, the server"
-	$(BIN)/python -m pytest -q --ignore=tests/conversation $(ARGS)
+	$(BIN)/python -m pytest -q --ignore=tests/conversation --ignore=tests/real_model $(ARGS)
 	for generation in $(GENERATIONS); do \
 	  echo "== conversations with mistralai $$generation"; \
 	  REQUIREMENTS_REPORT=.reports/$$generation.json \

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import click
 import uvicorn
@@ -22,6 +25,7 @@ from causerie.upstreams.base import Upstream
 from causerie.upstreams.openai_chat import OpenAIChat
 from causerie.upstreams.rehearsal import Rehearsal
 from causerie.upstreams.router import Router
+from causerie.upstreams.script import Script
 
 
 def build_engine(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None) -> Engine:
@@ -51,7 +55,8 @@ def build_app(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = No
 
 def build_upstream(settings: Settings) -> Upstream:
     """Return who answers for the models."""
-    rehearsal = Rehearsal(settings.rehearsal_script)
+    script = settings.rehearsal_script
+    rehearsal = Rehearsal(Script.load(Path(script)) if script else None)
     routes: dict[str, Upstream] = {}
     names: dict[str, dict[str, str]] = {name: {} for name in settings.servers}
     for model, chosen in settings.models.items():
@@ -81,12 +86,14 @@ def serve(settings: Settings) -> None:
     """
     engine = build_engine(settings)
     application = _app(settings, engine)
-    with socket.create_server((settings.host, settings.port), backlog=2048) as listener:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    host = f"[{settings.host}]" if family is socket.AF_INET6 else settings.host
+    with socket.create_server((settings.host, settings.port), family=family, backlog=2048) as listener:
         config = uvicorn.Config(
             application, loop="uvloop", http="httptools", log_level="warning", access_log=False, server_header=False,
             date_header=False, timeout_graceful_shutdown=15, lifespan="off",
         )  # fmt: skip
-        server = _Server(config, banner(settings, f"http://{settings.host}:{listener.getsockname()[1]}"))
+        server = _Server(config, banner(settings, f"http://{host}:{listener.getsockname()[1]}"))
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(server, listener, engine))
 
@@ -111,6 +118,14 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: str) -> None:
         super().__init__(config)
         self._ready = ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # The inherited one raises the signal again when the server has stopped: before the engine is closed.
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

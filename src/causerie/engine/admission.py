@@ -6,6 +6,7 @@ Refusals name the field. What a later version will do is refused here too: nothi
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from causerie.errors import InvalidRequest
 from causerie.ids import Clock, Ids
 from causerie.types.base import UNSET, UnsetType, encode, to_utc
-from causerie.types.content import DocumentURLChunk, ImageURLChunk, InputChunk, OutputChunk, ToolFileChunk
+from causerie.types.content import DocumentURLChunk, ImageURLChunk, ThinkChunk, ToolFileChunk
 from causerie.types.entries import (
     AgentHandoffEntry,
     ConversationInputs,
@@ -161,14 +162,14 @@ def complete(inputs: ConversationInputs | None, ids: Ids, clock: Clock) -> list[
             if given in seen:
                 raise repeated_id(index, given)
             seen.add(given)
-        created = now if isinstance(entry.created_at, UnsetType) else to_utc(entry.created_at)
+        created = now if isinstance(entry.created_at, UnsetType) else _utc(entry.created_at, index, "created_at")
         ended = entry.completed_at
         if isinstance(ended, UnsetType):
             ended = None if isinstance(entry, FunctionCallEntry) else created
         found.append(
             msgspec.structs.replace(
                 entry, id=given or ids.new(_PREFIX[type(entry)]), created_at=created,
-                completed_at=ended and to_utc(ended),
+                completed_at=ended and _utc(ended, index, "completed_at"),
             )
         )  # fmt: skip
     return found
@@ -240,15 +241,27 @@ def _check_inputs(inputs: ConversationInputs) -> None:
         if isinstance(entry, ToolExecutionEntry) and entry.info is not UNSET:
             _check_free(entry.info, "inputs", index, "info")
         if isinstance(entry, MessageInputEntry):
-            _check_content(entry.content, index)
+            _check_content(entry, index)
             if entry.prefix and entry.role != "assistant":
                 raise _wrong(
                     "prefix is for an assistant's message: the answer begins with it.", "inputs", index, "prefix"
                 )
 
 
-def _check_content(content: str | Sequence[InputChunk | OutputChunk], index: int) -> None:
-    for place, chunk in enumerate([] if isinstance(content, str) else content):
+def _utc(moment: datetime, index: int, field: str) -> datetime:
+    try:
+        return to_utc(moment)
+    except OverflowError:
+        raise _wrong("This time cannot be written in UTC.", "inputs", index, field) from None
+
+
+def _check_content(entry: MessageInputEntry, index: int) -> None:
+    # What the model would never see must not be taken: images are a user's, thoughts an assistant's (D11).
+    foreign = ThinkChunk if entry.role == "user" else ImageURLChunk
+    for place, chunk in enumerate([] if isinstance(entry.content, str) else entry.content):
+        if isinstance(chunk, foreign):
+            kind = str(chunk.__struct_config__.tag)
+            raise _wrong(f"A message of role '{entry.role}' has no '{kind}' chunks.", "inputs", index, "content", place)
         if isinstance(chunk, (DocumentURLChunk, ToolFileChunk)):
             kind = str(chunk.__struct_config__.tag)
             raise _wrong(

@@ -56,7 +56,7 @@ class Pending:
         """Whether the arguments are complete JSON, so that nothing more can belong to them."""
         try:
             json.loads("".join(self.arguments))
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         return True
 

@@ -16,7 +16,6 @@ import msgspec
 from causerie.errors import CauserieError, Conflict, InvalidRequest, NotFound, Stopping
 from causerie.ids import Clock, Ids
 from causerie.stores.base import ConversationRow, Operation, Place, RunStart, Segment, Store
-from causerie.stores.labels import labels
 from causerie.tools.base import Toolset
 from causerie.types.base import UnsetType, encode
 from causerie.types.completion import CompletionArgs
@@ -163,7 +162,7 @@ class Engine:
         admission.check_list(request)
         found = await self._store.page(
             workspace, offset=request.page * request.page_size, limit=request.page_size,
-            labels=labels(request.metadata or {}),
+            metadata=request.metadata or {},
         )  # fmt: skip
         return [entity(row) for row in found]
 
@@ -186,7 +185,7 @@ class Engine:
 
     async def ready(self, workspace: str) -> None:
         """See that the store answers; raises `StoreUnavailable`."""
-        await self._store.page(workspace, offset=0, limit=1, labels=[])
+        await self._store.page(workspace, offset=0, limit=1, metadata={})
 
     async def models(self) -> Sequence[str]:
         """Return the names of the models that conversations can be started with."""

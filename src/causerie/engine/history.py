@@ -101,27 +101,18 @@ def check(entries: Sequence[Entry], history: History) -> None:
 
     Raises:
         InvalidRequest: a result for a call that is not open, or a call under an id that is.
-        BadRequest: a message while calls are open, or calls left without their results; nothing was stored.
+        BadRequest: anything but results while calls are being answered, a message of the caller's while calls are
+            open, or calls left without their results; nothing was stored.
     """
-    calls = set(history.open)
+    calls, answering = set(history.open), bool(history.open)
     for index, entry in enumerate(entries):
-        where = ("body", "inputs", index, "tool_call_id")
         if isinstance(entry, FunctionResultEntry):
-            if entry.tool_call_id not in calls:
-                raise InvalidRequest(
-                    f"No open function call has the id '{entry.tool_call_id}'" + _choices(calls), loc=where,
-                    given=entry.tool_call_id,
-                )  # fmt: skip
-            calls.discard(entry.tool_call_id)
-        elif isinstance(entry, FunctionCallEntry):
-            if entry.tool_call_id in calls:
-                raise InvalidRequest(
-                    f"The call '{entry.tool_call_id}' is open already; give this one another id.", loc=where,
-                    given=entry.tool_call_id,
-                )  # fmt: skip
-            calls.add(entry.tool_call_id)
-        elif isinstance(entry, MessageInputEntry) and calls:
+            _close(entry, calls, index)
+            answering = bool(calls)
+        elif answering or (calls and isinstance(entry, MessageInputEntry)):
             raise _unanswered(calls)
+        elif isinstance(entry, FunctionCallEntry):
+            _open(entry, calls, index)
     if calls:
         raise _unanswered(calls)
 
@@ -165,6 +156,24 @@ def _ends(groups: Sequence[Rendered], start: int) -> list[tuple[int, Rendered]]:
 def _rendered(loose: Sequence[EntryRow], ids: dict[str, str]) -> list[bytes]:
     entries: list[Entry] = [decode(row.body, Entry) for row in loose]  # type: ignore[arg-type]
     return [group.prompt for group in render(entries, ids)]
+
+
+def _open(entry: FunctionCallEntry, calls: set[str], index: int) -> None:
+    if entry.tool_call_id in calls:
+        raise InvalidRequest(
+            f"The call '{entry.tool_call_id}' is open already; give this one another id.",
+            loc=("body", "inputs", index, "tool_call_id"), given=entry.tool_call_id,
+        )  # fmt: skip
+    calls.add(entry.tool_call_id)
+
+
+def _close(entry: FunctionResultEntry, calls: set[str], index: int) -> None:
+    if entry.tool_call_id not in calls:
+        raise InvalidRequest(
+            f"No open function call has the id '{entry.tool_call_id}'" + _choices(calls),
+            loc=("body", "inputs", index, "tool_call_id"), given=entry.tool_call_id,
+        )  # fmt: skip
+    calls.discard(entry.tool_call_id)
 
 
 def _choices(calls: set[str]) -> str:

@@ -11,7 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from causerie.types.base import encode
-from causerie.types.content import ImageURL, ImageURLChunk, OutputChunk, TextChunk, ThinkChunk, ToolReferenceChunk
+from causerie.types.content import (
+    DocumentURLChunk,
+    ImageURL,
+    ImageURLChunk,
+    OutputChunk,
+    TextChunk,
+    ThinkChunk,
+    ToolFileChunk,
+    ToolReferenceChunk,
+)
 from causerie.types.entries import (
     AgentHandoffEntry,
     Entry,
@@ -47,12 +56,12 @@ def render(entries: Sequence[Entry], upstream_ids: Mapping[str, str]) -> list[Re
         entries: in order; together they are whole, nothing before or after belongs to their groups.
         upstream_ids: for each tool call id outwards, the id that the upstream gave it, where it differs.
     """
-    found, group = list[Rendered](), list[MessageOutputEntry | FunctionCallEntry]()
+    found, group = list[Rendered](), list[Entry]()
     for entry in entries:
         if group and not _joins(group, entry):
             found.append(_assistant_group(group, upstream_ids))
             group = []
-        if isinstance(entry, (MessageOutputEntry, FunctionCallEntry)):
+        if group or isinstance(entry, (MessageOutputEntry, FunctionCallEntry)):
             group.append(entry)
         else:
             found.append(Rendered(_message(entry, upstream_ids), 1))
@@ -109,30 +118,38 @@ def function_tools(functions: Iterable[Function]) -> bytes | None:
 
 
 def text_of(content: str | Sequence[OutputChunk]) -> str:
-    """The text of a message, its citations as links; images and thoughts left out."""
+    """The text of a message; citations, files and images are named, thoughts left out."""
     if isinstance(content, str):
         return content
     return "".join(_text(chunk) for chunk in content)
 
 
-def _joins(group: Sequence[MessageOutputEntry | FunctionCallEntry], entry: Entry) -> bool:
+def _joins(group: Sequence[Entry], entry: Entry) -> bool:
     if isinstance(entry, FunctionCallEntry):
         return True
-    # Text that a model adds after its calls belongs to them: no message can stand between a call and its result.
-    return isinstance(entry, MessageOutputEntry) and all(isinstance(one, FunctionCallEntry) for one in group)
+    # Between a call and its result no other message can stand: what comes there belongs to the calls' own turn.
+    turn = (MessageOutputEntry, ToolExecutionEntry, AgentHandoffEntry)
+    return isinstance(entry, turn) and any(isinstance(one, FunctionCallEntry) for one in group)
 
 
-def _assistant_group(group: Sequence[MessageOutputEntry | FunctionCallEntry], ids: Mapping[str, str]) -> Rendered:
-    text, reasoning, signature, calls = "", "", None, list[Call]()
+def _assistant_group(group: Sequence[Entry], ids: Mapping[str, str]) -> Rendered:
+    text, reasoning, signature = "", "", None
+    calls, outputs = list[Call](), list[bytes]()
     for entry in group:
         if isinstance(entry, FunctionCallEntry):
             arguments = entry.arguments if isinstance(entry.arguments, str) else encode(entry.arguments).decode()
             calls.append(Call(ids.get(entry.tool_call_id, entry.tool_call_id), entry.name, arguments))
-        else:
+        elif isinstance(entry, ToolExecutionEntry):
+            calls.append(_executed(entry))
+            outputs.append(tool_message(calls[-1].id, _output(entry)))
+        elif isinstance(entry, AgentHandoffEntry):
+            text += _handover(entry)
+        elif isinstance(entry, MessageOutputEntry):
             text += text_of(entry.content)
             reasoning += _reasoning(entry.content)
             signature = _signature(entry.content) or signature
-    return Rendered(assistant_message(text, calls, reasoning=reasoning, signature=signature), len(group))
+    said = assistant_message(text, calls, reasoning=reasoning, signature=signature)
+    return Rendered(b",".join([said, *outputs]), len(group))
 
 
 def _message(entry: Entry, ids: Mapping[str, str]) -> bytes:
@@ -143,12 +160,20 @@ def _message(entry: Entry, ids: Mapping[str, str]) -> bytes:
     if isinstance(entry, FunctionResultEntry):
         return tool_message(ids.get(entry.tool_call_id, entry.tool_call_id), entry.result)
     if isinstance(entry, ToolExecutionEntry):
-        # Only foreign histories come this way: what our own tools returned was rendered when they ran.
-        call = Call(f"exec{str(entry.id)[-5:]}", str(entry.function or entry.name), entry.arguments or "{}")
+        call = _executed(entry)
         return assistant_message("", [call]) + b"," + tool_message(call.id, _output(entry))
     if isinstance(entry, AgentHandoffEntry):
-        return assistant_message(f"[{entry.previous_agent_name} handed over to {entry.next_agent_name}.]")
+        return assistant_message(_handover(entry))
     raise TypeError(f"{type(entry).__name__} is rendered with its group")
+
+
+def _executed(entry: ToolExecutionEntry) -> Call:
+    # Only foreign histories come this way: what our own tools returned was rendered when they ran.
+    return Call(f"exec{str(entry.id)[-5:]}", str(entry.function or entry.name), entry.arguments or "{}")
+
+
+def _handover(entry: AgentHandoffEntry) -> str:
+    return f"[{entry.previous_agent_name} handed over to {entry.next_agent_name}.]"
 
 
 def _user_content(content: str | Sequence[OutputChunk]) -> str | list[dict[str, Any]]:
@@ -175,7 +200,11 @@ def _text(chunk: OutputChunk) -> str:
         return chunk.text
     if isinstance(chunk, ToolReferenceChunk):
         return f"[{chunk.title}]({chunk.url})" if chunk.url else f"[{chunk.title}]"
-    return ""
+    if isinstance(chunk, ToolFileChunk):
+        return f"[{chunk.file_name or chunk.file_id}]"
+    if isinstance(chunk, DocumentURLChunk):
+        return f"[{chunk.document_name or chunk.document_url}]"
+    return "[image]" if isinstance(chunk, ImageURLChunk) else ""
 
 
 def _reasoning(content: str | Sequence[OutputChunk]) -> str:

@@ -92,7 +92,7 @@ class Call:
 def _metadata(text: str) -> dict[str, Any] | None:
     try:
         found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         found = text
     # The official SDKs send a sentinel text for metadata that was not given (PROTOCOL §2.7): what decodes to no
     # object is no filter.

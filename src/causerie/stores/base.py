@@ -6,9 +6,9 @@ that a caller passes in is kept or changed after the call returns.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -150,9 +150,9 @@ class Store(Protocol):
         ...
 
     async def page(
-        self, workspace: str, *, offset: int, limit: int, labels: Sequence[tuple[str, str]]
+        self, workspace: str, *, offset: int, limit: int, metadata: Mapping[str, Any]
     ) -> list[ConversationRow]:
-        """Return conversations, newest first, whose metadata has every one of `labels` (key, digest of the value)."""
+        """Return conversations, newest first, whose metadata has every pair of `metadata`, values compared whole."""
         ...
 
     async def entries(self, workspace: str, ranges: Sequence[Range]) -> list[EntryRow]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
-def labels(metadata: dict[str, Any]) -> list[tuple[str, str]]:
+def labels(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the rows by which `metadata` is found: each key with a digest of its value's canonical JSON."""
     return [(key, _digest(value)) for key, value in metadata.items()]
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,10 +68,11 @@ class SQLiteStore:
         return await self._read(lambda db: _load(db, workspace, conversation_id))
 
     async def page(
-        self, workspace: str, *, offset: int, limit: int, labels: Sequence[tuple[str, str]]
+        self, workspace: str, *, offset: int, limit: int, metadata: Mapping[str, Any]
     ) -> list[ConversationRow]:
         """Return a page of conversations; see `Store.page`."""
-        query = {"workspace": workspace, "limit": limit, "offset": offset, "labels": json.dumps(list(labels))}
+        wanted = json.dumps(labels(metadata))
+        query = {"workspace": workspace, "limit": limit, "offset": offset, "labels": wanted}
         return await self._read(lambda db: [_row(db, workspace, row) for row in db.execute(SQL["page"], query)])
 
     async def entries(self, workspace: str, ranges: Sequence[Range]) -> list[EntryRow]:

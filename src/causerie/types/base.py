@@ -44,7 +44,11 @@ def given(value: T | None | UnsetType, default: T) -> T:
 
 
 def to_utc(moment: datetime) -> datetime:
-    """Return `moment` in UTC; a time without an offset is taken to be UTC already."""
+    """Return `moment` in UTC; a time without an offset is taken to be UTC already.
+
+    Raises:
+        OverflowError: in UTC it would be before year 1 or after year 9999.
+    """
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

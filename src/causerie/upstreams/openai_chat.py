@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncGenerator, Mapping
 
 import aiohttp
@@ -188,12 +189,14 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 
 
 def _checked_url(text: str) -> URL:
+    shown = re.sub(r"//[^/]*@", "//***@", text)
     try:
-        url = URL(text.strip().rstrip("/"))
+        url = URL(text.strip())
+        url = url.with_path(url.path.rstrip("/"), keep_query=True) if url.path != "/" else url
     except ValueError as error:
-        raise SettingsError(f"The upstream URL {text!r} cannot be used: {error}") from error
+        raise SettingsError(f"The upstream URL {shown} cannot be used.") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise SettingsError(f"The upstream URL {text!r} must begin with http:// or https:// and name a host.")
+        raise SettingsError(f"The upstream URL {shown} must begin with http:// or https:// and name a host.")
     if url.user or url.password:
-        raise SettingsError(f"The upstream URL of {url.host} holds a name or password; give it a key instead.")
+        raise SettingsError(f"The upstream URL {shown} holds a name or password; give it a key instead.")
     return url
