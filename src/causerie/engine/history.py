@@ -38,10 +38,19 @@ _KINDS: dict[type, str] = {
 
 
 class Private(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What is kept of an entry for the engine alone."""
+    """What is kept of an entry for the engine alone.
+
+    Attributes:
+        epoch, event: where in its run's events an output ends: the fencing number, and the last event's number.
+        cut: whether the run was cancelled while the model was still writing it.
+    """
 
     upstream_id: str | None = None
     prefix: bool = False
+    epoch: int | None = None
+    event: int | None = None
+    output_index: int | None = None
+    cut: bool = False
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,85 @@
+"""Calls of tools that the server runs: each reserved, executed, settled, so that none takes effect twice (D5)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+
+from causerie.errors import BadRequest
+from causerie.stores.base import EntryRow, Reservation
+from causerie.tools.base import ToolContext, ToolResult
+from causerie.types.base import decode, encode
+from causerie.types.entries import ToolExecutionEntry
+
+from .emit import Pending
+from .journal import Journal
+from .offer import Served
+from .plan import Bounds, Plan
+
+UNKNOWN = (
+    "The outcome of this call is unknown: the server stopped while it was being made, and it may have taken effect. "
+    "It was not made again."
+)
+
+
+class ToolCalls:
+    """Makes the calls of one run."""
+
+    def __init__(self, plan: Plan, journal: Journal, bounds: Bounds) -> None:
+        """Count what an earlier owner of the run has made already: those calls are behind us, not asked for again."""
+        self._plan, self._journal, self._bounds = plan, journal, bounds
+        self._made = Counter(_digest(one.function or one.name, one.arguments) for one in _executions(plan.outputs))
+
+    def reservation(self, call: Pending) -> Reservation:
+        """Name a call: the same tool with the same arguments, for the nth time since the head, is the same call."""
+        digest = _digest(call.name, call.text)
+        self._made[digest] += 1
+        key = f"{self._plan.history.head}:{digest}:{self._made[digest]}"
+        return Reservation(key=key, tool=call.name, arguments=call.text.encode())
+
+    async def make(self, call: Pending, served: Served, reservation: Reservation) -> ToolResult:
+        """Return what the call came to, now or before.
+
+        Raises:
+            BadRequest: the tool returned more than a run takes.
+        """
+        recorded = await self._journal.reserve(reservation)
+        if recorded is not None and recorded.result is not None:
+            return decode(recorded.result, ToolResult)
+        if recorded is not None and not served.repeatable:
+            return ToolResult(error=UNKNOWN)
+        context = ToolContext(
+            workspace=self._plan.workspace, conversation_id=self._plan.conversation_id, run_id=self._plan.run_id,
+            tool_call_id=call.tool_call_id,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(self._bounds.tool_seconds) as limit:
+                result = await served.toolset.call(call.name, call.text, context)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            result = ToolResult(
+                error=f"The tool was stopped after {self._bounds.tool_seconds:g} seconds (setting tool_seconds)."
+            )
+        await self._journal.settle(reservation.key, encode(result))
+        if len(result.output.encode()) > self._bounds.tool_output_bytes:
+            raise BadRequest(
+                f"The tool '{call.name}' returned more than {self._bounds.tool_output_bytes} bytes "
+                "(setting max_tool_output_bytes). History is as it was before."
+            )
+        return result
+
+
+def told(result: ToolResult) -> str:
+    """What the model reads of a result."""
+    return result.output if result.error is None else f"Error: {result.error}"
+
+
+def _executions(rows: Sequence[EntryRow]) -> list[ToolExecutionEntry]:
+    return [decode(row.body, ToolExecutionEntry) for row in rows if row.kind == "tool.execution"]
+
+
+def _digest(name: object, arguments: str) -> str:
+    return hashlib.blake2b(f"{name}\0{arguments}".encode(), digest_size=16).hexdigest()
