@@ -180,9 +180,13 @@ class Run:
     def _request(self, history: History) -> ModelRequest:
         self._emitter.begin_turn(self._plan.offer.served)
         self._model_calls += 1
+        args = self._plan.args
+        if self._model_calls > 1 and args.tool_choice in ("any", "required"):
+            # A demand for a call is met by the first; repeated with its results, the model could never answer.
+            args = msgspec.structs.replace(args, tool_choice="auto")
         return ModelRequest(
             model=self._plan.model, messages=messages(self._plan.instructions, history.prompt, history.tail()),
-            tools=self._plan.offer.rendered, args=self._plan.args, stream=self._plan.stream, prefix=history.prefix,
+            tools=self._plan.offer.rendered, args=args, stream=self._plan.stream, prefix=history.prefix,
         )  # fmt: skip
 
     async def _first(self, deltas: AsyncGenerator[list[Delta], None], begin: Callable[[], Awaitable[None]]) -> None:
@@ -252,8 +256,8 @@ class Run:
     def _bound(self, call: Pending, result: ToolResult) -> None:
         if len(result.output) > self._bounds.tool_output_bytes:
             raise BadRequest(
-                f"The tool '{call.name}' returned {len(result.output)} characters; {self._bounds.tool_output_bytes} are "
-                "taken (setting max_tool_output_bytes). History is as it was before."
+                f"The tool '{call.name}' returned more than {self._bounds.tool_output_bytes} characters "
+                "(setting max_tool_output_bytes). History is as it was before."
             )
 
     def _rows(self, history: History, calls: Sequence[Pending], results: Mapping[str, ToolResult]) -> list[EntryRow]:

@@ -40,12 +40,12 @@ class SQLiteStore:
         self._writer = Writer(self._open_writer)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="causerie-reader")
         self._local = threading.local()
+        self._closed = False
         self._connections: list[sqlite3.Connection] = []
 
     async def open(self) -> None:
         """Take the lock, bring the schema up to date, clear what a crash left."""
         if self._lock is not None:
-            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
             self._lock.take()
         self._writer.start()
         try:
@@ -56,6 +56,7 @@ class SQLiteStore:
 
     async def close(self) -> None:
         """Finish what was submitted and let go of the file."""
+        self._closed = True
         await self._writer.close()
         self._readers.shutdown()
         for connection in self._connections:
@@ -116,7 +117,7 @@ class SQLiteStore:
         self, key: RunKey, entries: Sequence[EntryRow], *, start: int, head: int, end: RunEnd
     ) -> Awaitable[None]:
         """Move the head; see `Store.commit`."""
-        return self._writer.submit(lambda db: _commit(db, key, entries, start, head, end))
+        return self._writer.submit(lambda db: _commit(db, key, entries, start=start, head=head, end=end))
 
     def fail(self, key: RunKey, end: RunEnd) -> Awaitable[None]:
         """Take a run back; see `Store.fail`."""
@@ -132,7 +133,7 @@ class SQLiteStore:
         return connection
 
     async def _read(self, job: Job[T]) -> T:
-        if self._memory:  # one connection is all there is
+        if self._memory or self._closed:  # one connection is all there is; or none, and the writer says so
             return await self._writer.submit(job)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_here, job)
 
@@ -246,7 +247,7 @@ def _journal(db: sqlite3.Connection, key: RunKey, entries: Sequence[EntryRow]) -
 
 
 def _commit(
-    db: sqlite3.Connection, key: RunKey, entries: Sequence[EntryRow], start: int, head: int, end: RunEnd
+    db: sqlite3.Connection, key: RunKey, entries: Sequence[EntryRow], *, start: int, head: int, end: RunEnd
 ) -> None:
     query = {
         "workspace": key.workspace, "id": key.conversation_id, "fence": key.fence, "run_id": key.run_id,
