@@ -57,15 +57,18 @@ bench: $(VENV)/.causerie ## measure beside a direct call of the same upstream
 
 .PHONY: docs
 docs: $(VENV)/.tools ## write the pages that come from the code
-	$(BIN)/python scripts/reference.py
+	$(BIN)/python -m scripts.reference $(ARGS)
 
 .PHONY: mutants
-mutants: $(VENV)/.tools ## break the code on purpose and see the tests turn red
+mutants: $(VENV)/.tools .venvs/mistralai-3.7.0/.causerie ## break the code on purpose and see the tests turn red
 	$(BIN)/python -m tests.mutants.run $(ARGS)
 
 .PHONY: real-model
-real-model: .venvs/real-model/.lock .venvs/mistralai-3.7.0/.causerie ## hold conversations with a real, tiny model
-	.venvs/mistralai-3.7.0/bin/python -m pytest -q -m real_model tests/real_model $(ARGS)
+real-model: .venvs/real-model/.lock $(GENERATIONS:%=.venvs/mistralai-%/.causerie) ## hold conversations with a real, tiny model
+	for generation in $(GENERATIONS); do \
+	  echo "== a real model with mistralai $$generation"; \
+	  .venvs/mistralai-$$generation/bin/python -m pytest -q -m real_model tests/real_model $(ARGS) || exit 1; \
+	done
 
 # ---- environments
 

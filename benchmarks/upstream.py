@@ -177,13 +177,14 @@ class Session(asyncio.Protocol):
         self._needed = head_end + 4 + length
         if len(self._buffer) < self._needed:
             return False
-        body = bytes(self._buffer[head_end + 4 : self._needed])
+        # A long history is a quarter of a megabyte: it is read where it lies.
+        with memoryview(self._buffer) as whole, whole[head_end + 4 : self._needed] as body:
+            self._answer(head.split(b"\r\n", 1)[0], body)
         del self._buffer[: self._needed]
         self._needed = 0
-        self._answer(head.split(b"\r\n", 1)[0], body)
         return True
 
-    def _answer(self, request_line: bytes, body: bytes) -> None:
+    def _answer(self, request_line: bytes, body: memoryview) -> None:
         if request_line.startswith(b"post /v1/chat/completions "):
             try:
                 self._complete(msgspec.json.decode(body, type=ChatRequest), len(body))

@@ -1,12 +1,14 @@
-"""Writes the pages that come from the code: ``make docs``. A test fails when one of them is not fresh."""
+"""Writes the pages that come from the code: ``make docs``. With ``--check`` it only says which are not fresh."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import msgspec
 
 from causerie.settings import SETTINGS, ModelRoute, Setting, UpstreamSettings, table_of
+from scripts.api import reference_page, table
 
 PAGES = Path(__file__).resolve().parent.parent / "docs"
 
@@ -56,7 +58,7 @@ Keys of an entry of `[models]`, when it is a table:
 def settings_page() -> str:
     """Return the page about settings."""
     return _SETTINGS.format(
-        settings=_table(
+        settings=table(
             ["key", "flag", "variable", "default", "meaning"],
             [[_code(s.name), _code(s.flag), _code(s.variable), _default(s), s.sentence] for s in SETTINGS],
         ),
@@ -65,17 +67,33 @@ def settings_page() -> str:
     )
 
 
-def main() -> None:
-    """Write the pages."""
-    (PAGES / "settings.md").write_text(settings_page(), encoding="utf-8")
+def pages() -> dict[str, str]:
+    """Return every page that comes from the code, by the name of its file."""
+    return {"reference.md": reference_page(), "settings.md": settings_page()}
+
+
+def stale(folder: Path) -> list[str]:
+    """Return the names of the pages in `folder` that are not what the code says."""
+    return [
+        name
+        for name, text in pages().items()
+        if not (folder / name).exists() or (folder / name).read_text("utf-8") != text
+    ]
+
+
+def main(arguments: list[str], folder: Path = PAGES) -> int:
+    """Write the pages into `folder`, or check them; return the exit code."""
+    if arguments == ["--check"]:
+        for name in (found := stale(folder)):
+            print(f"{name} is not fresh: make docs writes it", file=sys.stderr)
+        return 1 if found else 0
+    for name, text in pages().items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return 0
 
 
 def _keys(settings: tuple[Setting, ...]) -> str:
-    return _table(["key", "default", "meaning"], [[_code(s.name), _default(s), s.sentence] for s in settings])
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+    return table(["key", "default", "meaning"], [[_code(s.name), _default(s), s.sentence] for s in settings])
 
 
 def _code(text: str | None) -> str:
@@ -87,4 +105,4 @@ def _default(setting: Setting) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

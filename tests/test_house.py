@@ -43,7 +43,7 @@ def committed_files() -> dict[str, str]:
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     names = listing.stdout.split("\0") if listing.returncode == 0 else _walked()
-    return {name: (ROOT / name).read_text("utf-8") for name in names if name and (ROOT / name).is_file()}
+    return {name: (ROOT / name).read_text("utf-8", "replace") for name in names if name and (ROOT / name).is_file()}
 
 
 def _walked() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +11,9 @@ import pytest
 from causerie.tools.base import ToolResult
 from tests.support.raw import Raw
 from tests.support.replies import CallPiece
+from tests.support.running import serving
 from tests.support.samples import FOREIGN_HISTORY, GET_RATE, GET_TIME, result, user
-from tests.support.scripted import Script
+from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK, as_json
 from tests.support.toolset import ScriptedToolset
 
@@ -24,13 +25,28 @@ EVENT_KINDS = {
     *("tool.execution.started", "tool.execution.delta", "tool.execution.done"),
     *("agent.handoff.started", "agent.handoff.done"),
 }
-TEXTS = ["Good morning", "", " \n\t ", "Ünïcode 🙂 \u202e\u0000 \x7f \\u0041 \"quoted\" </script>", "x" * 100_000]
+TEXTS = ["Good morning", "", " \n\t ", 'Ünïcode 🙂 \u202e\u0000 \x7f \\u0041 "quoted" </script>', "x" * 100_000]
+ARGUMENTS = {
+    "dense": '{"date":"2024-06-06"}',
+    "spaced": '{ "date" : "ü🙂" ,\n "n":1.50}',
+    "a list": "[1, 2]",
+    "empty": "{}",
+    "not JSON": "Not JSON {at all",
+    "a long number": f'{{"n": {"9" * 99}}}',
+}
 
 
-@pytest.fixture
-def searching(serve: Callable[..., str]) -> str:
-    """A server that can search."""
-    return serve(toolsets={"web_search": ScriptedToolset()})
+@pytest.fixture(scope="module")
+def toolset() -> ScriptedToolset:
+    """What the searching server searches with."""
+    return ScriptedToolset()
+
+
+@pytest.fixture(scope="module")
+def searching(model_server: ScriptedServer, toolset: ScriptedToolset) -> Iterator[str]:
+    """Run a server that can search, once: stopping one costs more than a test."""
+    with serving(upstream=model_server.url, toolsets={"web_search": toolset}) as url:
+        yield url
 
 
 def refused_at(raw: Raw, model: Script, inputs: list[Any]) -> dict[str, Any]:
@@ -133,11 +149,7 @@ def test_a_model_that_says_nothing_has_answered(sdk: SDK, model: Script) -> None
 
 @pytest.mark.requirement("C-109")
 @pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize(
-    "text",
-    ['{"date":"2024-06-06"}', '{ "date" : "ü🙂" ,\n "n":1.50}', "[1, 2]", "{}", "Not JSON {at all", '{"n": ' + "9" * 99 + "}"],
-    ids=["dense", "spaced", "a list", "empty", "not JSON", "a long number"],
-)  # fmt: skip
+@pytest.mark.parametrize("text", ARGUMENTS.values(), ids=ARGUMENTS)
 def test_arguments_leave_as_the_text_that_the_model_wrote(sdk: SDK, model: Script, text: str, streamed: bool) -> None:
     model.call("get_rate", text)
     if streamed:
@@ -259,10 +271,11 @@ def test_a_result_that_is_no_text_is_refused(raw: Raw, model: Script, value: obj
 @pytest.mark.requirement("C-113")
 @pytest.mark.parametrize("pieces", [(), ("",), ('{"query": ', '"x"}')], ids=["none", "empty", "some"])
 def test_a_tool_execution_has_a_name_and_arguments(
-    serve: Callable[..., str], connect: Callable[[str], SDK], model: Script, pieces: tuple[str, ...]
+    searching: str, toolset: ScriptedToolset, connect: Callable[[str], SDK], model: Script, pieces: tuple[str, ...]
 ) -> None:
-    tools = ScriptedToolset(results=[ToolResult(output="Found.", info={"n": 1})] * 2)
-    sdk = connect(serve(toolsets={"web_search": tools}))
+    toolset.results[:] = [ToolResult(output="Found.", info={"n": 1})] * 2
+    toolset.calls.clear()
+    sdk = connect(searching)
     expected = "".join(pieces) or "{}"
     call = [CallPiece(0, "callAAAA1", "web_search"), *(CallPiece(0, arguments=piece) for piece in pieces)]
     model.reply(*call)
@@ -273,10 +286,12 @@ def test_a_tool_execution_has_a_name_and_arguments(
     assert as_json(sdk.get_history(response.conversation_id).entries[1]) == as_json(executed)
 
     model.reply(*call)
-    events = [e for e in sdk.append_stream(conversation_id=response.conversation_id, inputs="Search.") if hasattr(e, "name")]
+    events = [
+        e for e in sdk.append_stream(conversation_id=response.conversation_id, inputs="Search.") if hasattr(e, "name")
+    ]
     assert {event.name for event in events} == {"web_search"}
     assert "".join(event.arguments for event in events[:-1]) == expected
-    assert [(name, arguments) for name, arguments, _ in tools.calls] == [("web_search", expected)] * 2
+    assert [(name, arguments) for name, arguments, _ in toolset.calls] == [("web_search", expected)] * 2
 
 
 @pytest.mark.requirement("C-113")

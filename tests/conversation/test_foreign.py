@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.support.replies import Text
-from tests.support.replies import call as call_steps
-from tests.support.samples import GET_RATE, GET_TIME, result, user
+from tests.support.samples import check_calls, result, user
 from tests.support.scripted import Script
 from tests.support.sdk import SDK, as_json
-from tests.support.toolset import ScriptedToolset
 
 
 def said(text: str) -> dict[str, Any]:
@@ -44,31 +40,11 @@ HISTORIES: dict[str, list[dict[str, Any]]] = {
         *(call("aaaaaaaa1"), call("aaaaaaaa2")),
         *(result("aaaaaaaa2", "2"), result("aaaaaaaa1", "1")),
     ],
-    "a call after a result": [
-        *(call("aaaaaaaa1"), call("aaaaaaaa2"), result("aaaaaaaa1", "1")),
-        *(call("aaaaaaaa3"), result("aaaaaaaa2", "2"), result("aaaaaaaa3", "3")),
-    ],
     "an id that comes again": [
         *(call("aaaaaaaa1"), result("aaaaaaaa1", "1")),
         *(call("aaaaaaaa1"), result("aaaaaaaa1", "2")),
     ],
 }
-
-
-def check_calls(messages: list[dict[str, Any]]) -> list[str]:
-    """See that right after each message with calls come their results, and no others; return the results."""
-    results, waiting = [], list[str]()
-    for message in messages:
-        if message["role"] == "tool":
-            assert message["tool_call_id"] in waiting, f"a result that nobody waits for: {messages}"
-            waiting.remove(message["tool_call_id"])
-            results.append(message["content"])
-        else:
-            assert not waiting, f"a message before the results: {messages}"
-            waiting = [made["id"] for made in message.get("tool_calls", [])]
-            assert len(set(waiting)) == len(waiting)
-    assert not waiting, f"no results at the end: {messages}"
-    return results
 
 
 @pytest.mark.requirement("C-042")
@@ -112,23 +88,18 @@ def test_it_can_be_cut_anywhere(sdk: SDK, model: Script, history: list[dict[str,
         assert model.last.messages[-1] == {"role": "user", "content": "Go on"}
 
 
-@pytest.mark.requirement("C-042")
-@pytest.mark.parametrize("turn", [("get_rate", "web_search"), ("web_search", "get_rate"), ("get_rate", "get_time")])
-def test_a_turn_of_ours_can_be_replayed_elsewhere(
-    serve: Callable[..., str], connect: Callable[[str], SDK], model: Script, turn: tuple[str, str]
-) -> None:
-    sdk = connect(serve(toolsets={"web_search": ScriptedToolset()}))
-    model.reply(Text("Let me see."), *call_steps(turn[0], {}, call_id="aaaaaaaa1"),
-                *call_steps(turn[1], {}, call_id="aaaaaaaa2", index=1), Text("One moment."))  # fmt: skip
-    tools = [{"type": "web_search"}, GET_RATE, GET_TIME]
-    made = sdk.start(inputs="Hello", tools=tools)
-    waiting = [output.tool_call_id for output in made.outputs if output.type == "function.call"]
-    sdk.append(conversation_id=made.conversation_id, inputs=[result(one, "1") for one in waiting])
-    check_calls(model.last.messages)
+@pytest.mark.requirement("C-042", "C-063")
+@pytest.mark.parametrize(
+    "between", [call("aaaaaaaa3"), said("Hm."), user("Hm."), SEARCH, HANDOFF], ids=lambda entry: str(entry["type"])
+)
+def test_nothing_comes_between_the_results_of_one_turn(sdk: SDK, model: Script, between: dict[str, Any]) -> None:
+    calls = [call("aaaaaaaa1"), call("aaaaaaaa2")]
+    rest = [result("aaaaaaaa2", "2"), *([result("aaaaaaaa3", "3")] if between["type"] == "function.call" else [])]
+    with sdk.refuses(400) as refusal:
+        sdk.start(inputs=[user("Hello"), *calls, result("aaaaaaaa1", "1"), between, *rest])
 
-    history = as_json(sdk.get_history(made.conversation_id))["entries"]
-    sdk.start(inputs=[*history, user("And now?")], tools=tools)
-    check_calls(model.last.messages)
+    assert refusal.message.startswith("Not the same number of function calls and responses")
+    assert model.requests == []
 
 
 @pytest.mark.requirement("C-044")

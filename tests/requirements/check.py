@@ -39,7 +39,7 @@ def problems(checklist: Checklist, reports: dict[str, Outcomes]) -> list[str]:
                 found += [f"{row} ({generation}): {test} {outcome}" for test, outcome in sorted(bad)]
     for row in _done(checklist):
         missing = [wanted for wanted in checklist.generations if "passed" not in _outcomes(reports, wanted, row)]
-        found += [f"{row} is done but no test of it passed with {wanted}" for wanted in missing]
+        found += [f"{row} is done but no test of it passed with {' nor '.join(missing)}"] if missing else []
     return found
 
 

@@ -75,3 +75,19 @@ def result(tool_call_id: str, text: str) -> dict[str, Any]:
 def user(text: str) -> dict[str, Any]:
     """Return a user's message."""
     return {"object": "entry", "type": "message.input", "role": "user", "content": text}
+
+
+def check_calls(messages: list[dict[str, Any]]) -> list[str]:
+    """See that right after each message with calls come their results, and no others; return the results."""
+    results, waiting = [], list[str]()
+    for message in messages:
+        if message["role"] == "tool":
+            assert message["tool_call_id"] in waiting, f"a result that nobody waits for: {messages}"
+            waiting.remove(message["tool_call_id"])
+            results.append(message["content"])
+        else:
+            assert not waiting, f"a message before the results: {messages}"
+            waiting = [made["id"] for made in message.get("tool_calls", [])]
+            assert len(set(waiting)) == len(waiting)
+    assert not waiting, f"no results at the end: {messages}"
+    return results

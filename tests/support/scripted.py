@@ -116,7 +116,7 @@ class Script:
         self.reply(*call(name, arguments, call_id=call_id), **how)
 
     def calls(self, *calls: tuple[str, Any], **how: Any) -> None:
-        """Queue parallel tool calls; their ids are ``callAAAA1``, ``callAAAA2``, …"""
+        """Queue parallel tool calls; their ids are ``callAAAA1``, ``callAAAA2`` and so on."""
         steps = [
             step
             for index, (name, arguments) in enumerate(calls)

@@ -185,16 +185,17 @@ class SDK:
         """Expect the block to be refused with `status`, as the error class that the SDK documents for it."""
         expected = errors.HTTPValidationError if status == 422 else errors.SDKError
         refusal = Refusal()
+        caught: errors.MistralError | None = None
         try:
             yield refusal
         except errors.MistralError as error:
-            assert error.status_code == status, f"{error.status_code}: {error.body}"
-            assert type(error) is expected, repr(error)
-            refusal.status = error.status_code
-            refusal.body = json.loads(error.body)
-            refusal.headers = dict(error.headers)
-        else:
-            raise AssertionError(f"the request was answered, not refused with {status}")
+            caught = error
+        assert caught is not None, f"the request was answered, not refused with {status}"
+        assert caught.status_code == status, f"{caught.status_code}: {caught.body}"
+        assert type(caught) is expected, repr(caught)
+        refusal.status = caught.status_code
+        refusal.body = json.loads(caught.body)
+        refusal.headers = dict(caught.headers)
 
     def _with_model(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return arguments if arguments.keys() & {"model", "agent_id"} else arguments | {"model": self.model}

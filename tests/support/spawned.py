@@ -100,7 +100,7 @@ def spawned(command: Sequence[str | Path], *, cwd: Path, env: dict[str, str] | N
 
 @contextmanager
 def causerie(*flags: str | Path, cwd: Path) -> Iterator[tuple[Spawned, str]]:
-    """Run `causerie serve` with these flags on a free port; yield the program and its URL, once it says that it is up."""
+    """Run `causerie serve` with these flags on a free port; once it is up, yield the program and its URL."""
     command = [sys.executable, "-m", "causerie", "serve", "--port", "0", *flags]
     with spawned(command, cwd=cwd) as program:
         url = program.line(r"^ +url +(http://\S+)")[1]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causerie.sse import KEEP_ALIVE, Decoder, Frame, encode
@@ -48,37 +49,61 @@ def plainly(body: bytes) -> list[Frame]:
         (b"data: a\ndata: b\n\n", [Frame("message", b"a\nb")]),
         (b"event: ping\ndata: a\n\ndata: b\n\n", [Frame("ping", b"a"), Frame("message", b"b")]),
         (b"event: ping\n\ndata: b\n\n", [Frame("message", b"b")]),
-        (b"data: a\r\rdata: b\r\n\r\ndata: c\n\n", [Frame("message", b"a"), Frame("message", b"b"), Frame("message", b"c")]),
+        (
+            b"data: a\r\rdata: b\r\n\r\ndata: c\n\n",
+            [Frame("message", b"a"), Frame("message", b"b"), Frame("message", b"c")],
+        ),
         (b"data: a\n\r\n", [Frame("message", b"a")]),
         (b"\xef\xbb\xbfdata: a\n\n", [Frame("message", b"a")]),
         (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\ndata: b\n\n", [Frame("message", b"b")]),
         (b": a comment\n\n:\ndata: a\n: and another\n\n", [Frame("message", b"a")]),
         (KEEP_ALIVE, []),
-        (b"id: 1\ndata: a\n\ndata: b\n\nid\ndata: c\n\n", [Frame("message", b"a", "1"), Frame("message", b"b", "1"), Frame("message", b"c", "")]),
+        (
+            b"id: 1\ndata: a\n\ndata: b\n\nid\ndata: c\n\n",
+            [Frame("message", b"a", "1"), Frame("message", b"b", "1"), Frame("message", b"c", "")],
+        ),
         (b"id: 7\n\ndata: b\n\n", [Frame("message", b"b", "7")]),
         (b"id: 1\ndata: a\n\nid: \x002\ndata: b\n\n", [Frame("message", b"a", "1"), Frame("message", b"b", "1")]),
         (b"nonsense: x\nDATA: y\ndata: a\n\n", [Frame("message", b"a")]),
         (b"data: a\n", []),
         (b"data: a", []),
     ],
-)  # fmt: skip
+)
 def test_a_body_decodes_as_the_specification_says(body: bytes, frames: list[Frame]) -> None:
     assert decode(body) == frames
     assert plainly(body) == frames
 
 
 pieces = st.sampled_from(
-    [b"data: x\n\n", b"data", b"event", b"id", b"retry", b":", b" ", b"\n", b"\r", b"\r\n", b"\0", b"\xef\xbb\xbf", b"\xe2\x82", b"{}", b"12"]
-)  # fmt: skip
+    [
+        b"data: x\n\n",
+        b"data",
+        b"event",
+        b"id",
+        b"retry",
+        b":",
+        b" ",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"\0",
+        b"\xef\xbb\xbf",
+        b"\xe2\x82",
+        b"{}",
+        b"12",
+    ]
+)
 
 
+@settings(deadline=None)
 @given(st.lists(pieces, max_size=40).map(b"".join), st.lists(st.integers(0, 200), max_size=12))
 def test_where_the_bytes_are_cut_does_not_matter(body: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
-    chunks = [body[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [body[a:b] for a, b in pairwise(edges)]
     assert decode(*chunks) == plainly(body)
 
 
+@settings(deadline=None)
 @given(st.lists(pieces, max_size=12).map(b"".join))
 def test_single_bytes_give_the_same_as_the_whole(body: bytes) -> None:
     assert decode(*(body[i : i + 1] for i in range(len(body)))) == decode(body)
@@ -87,6 +112,7 @@ def test_single_bytes_give_the_same_as_the_whole(body: bytes) -> None:
 lines = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\r\n\0"), min_size=1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(lines, st.text().map(lambda t: t.encode(errors="replace")), lines)))
 def test_what_was_encoded_is_decoded(events: list[tuple[str, bytes, str]]) -> None:
     body = b"".join(encode(event, data, id) for event, data, id in events)

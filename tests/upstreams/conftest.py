@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pytest
 
@@ -34,10 +34,11 @@ class ScriptedServer:
     def __init__(self, *answers: list[Step]) -> None:
         self.answers = list(answers)
         self.requests: list[Heard] = []
+        self.asked = asyncio.Event()
         self.gone = asyncio.Event()
         self._tasks: list[asyncio.Future[None]] = []
 
-    async def __aenter__(self) -> ScriptedServer:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
         return self
@@ -58,6 +59,7 @@ class ScriptedServer:
             try:
                 while True:
                     self.requests.append(await self._hear(reader, connection))
+                    self.asked.set()
                     for step in self.answers[min(len(self.requests), len(self.answers)) - 1]:
                         await self._do(step, reader, writer)
             finally:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from causerie.errors import APIError, UpstreamError
 from causerie.upstreams.base import CallDelta, Delta, FinishDelta, ReasoningDelta, TextDelta, UsageDelta
 from causerie.upstreams.chat_answer import PlainAnswer, StreamedAnswer
 from causerie.upstreams.openai_chat import OpenAIChat
-from causerie.upstreams.opening import Opening
 from causerie.upstreams.trouble import Trouble
 
 TROUBLE = Trouble("u")
@@ -47,14 +43,7 @@ def read_plain(message: dict[str, Any], finish: str | None = "stop", **rest: Any
     return answer.close()
 
 
-def call(index: int | None = None, id: str | None = None, name: str | None = None, arguments: Any = None) -> Any:
-    function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
-    piece = {"index": index, "id": id, "type": "function", "function": function}
-    return {key: value for key, value in piece.items() if value is not None}
-
-
 STOP = FinishDelta("stop")
-CALLED = FinishDelta("tool_calls")
 
 
 @pytest.mark.parametrize(
@@ -66,12 +55,16 @@ CALLED = FinishDelta("tool_calls")
             id="openai",
         ),
         pytest.param(
-            events(chunk(content="Hi"), chunk("stop"), b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}'),
+            events(
+                chunk(content="Hi"), chunk("stop"), b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}'
+            ),
             [TextDelta("Hi"), UsageDelta(3, 1), STOP],
             id="usage in a last chunk",
         ),
         pytest.param(
-            events(b'{"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}'),
+            events(
+                b'{"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}'
+            ),
             [TextDelta("Hi"), UsageDelta(3, 1), STOP],
             id="usage in the finish chunk",
         ),
@@ -103,7 +96,13 @@ CALLED = FinishDelta("tool_calls")
             id="CRLF and comments",
         ),
         pytest.param(
-            events(b'{"choices":[],"prompt_filter_results":[]}', b'{"type":"ping"}', b" ", chunk(content="Hi"), chunk("stop")),
+            events(
+                b'{"choices":[],"prompt_filter_results":[]}',
+                b'{"type":"ping"}',
+                b" ",
+                chunk(content="Hi"),
+                chunk("stop"),
+            ),
             [TextDelta("Hi"), STOP],
             id="chunks that say nothing",
         ),
@@ -124,7 +123,11 @@ CALLED = FinishDelta("tool_calls")
         ),
         pytest.param(
             events(
-                chunk(content=[{"type": "thinking", "thinking": [{"type": "text", "text": "h"}, {"type": "text", "text": "m"}]}]),
+                chunk(
+                    content=[
+                        {"type": "thinking", "thinking": [{"type": "text", "text": "h"}, {"type": "text", "text": "m"}]}
+                    ]
+                ),
                 chunk(content=[{"type": "thinking", "thinking": [], "signature": "sig"}]),
                 chunk(content=[{"type": "text", "text": "Hi"}, {"type": "reference", "reference_ids": [1]}]),
                 chunk("stop", content=""),
@@ -133,84 +136,19 @@ CALLED = FinishDelta("tool_calls")
             id="content as a list of chunks",
         ),
         pytest.param(events(chunk(refusal="No."), chunk("stop")), [TextDelta("No."), STOP], id="refusal"),
-        pytest.param(events(chunk("model_length", content="a")), [TextDelta("a"), FinishDelta("length")], id="legacy length"),
+        pytest.param(
+            events(chunk("model_length", content="a")), [TextDelta("a"), FinishDelta("length")], id="legacy length"
+        ),
         pytest.param(events(chunk("eos", content="a")), [TextDelta("a"), STOP], id="legacy stop"),
         pytest.param(
             events(chunk("content_filter", content="a")), [TextDelta("a"), FinishDelta("content_filter")], id="filtered"
         ),
     ],
-)  # fmt: skip
+)
 def test_a_stream_becomes_these_deltas_however_it_is_cut(body: bytes, deltas: list[Delta]) -> None:
     assert read(body) == deltas
     assert read(body, 7) == deltas
     assert read(body, 1) == deltas
-
-
-F, G = "f", "g"
-
-
-@pytest.mark.parametrize(
-    ("pieces", "deltas"),
-    [
-        pytest.param(
-            [[call(0, "a", F, "")], [call(0, arguments='{"x"')], [call(0, arguments=":1}")], [call(1, "b", G, "{}")]],
-            [CallDelta(0, "a", "f"), CallDelta(0, arguments='{"x"'), CallDelta(0, arguments=":1}"), CallDelta(1, "b", "g", "{}")],
-            id="openai",
-        ),
-        pytest.param(
-            [[call(None, "a", F, "{}"), call(None, "b", G, "{}")]],
-            [CallDelta(0, "a", "f", "{}"), CallDelta(1, "b", "g", "{}")],
-            id="whole calls in one delta, without an index",
-        ),
-        pytest.param(
-            [[call(0, "a", F, "{}")], [call(0, "b", F, "{}")], [call(0, "c", F, '{"x":')], [call(0, arguments="1}")]],
-            [CallDelta(0, "a", "f", "{}"), CallDelta(1, "b", "f", "{}"), CallDelta(2, "c", "f", '{"x":'), CallDelta(2, arguments="1}")],
-            id="every call has the index 0",
-        ),
-        pytest.param(
-            [[call(0, None, F, "{}")], [call(0, None, F, '{"x":1}')]],
-            [CallDelta(0, None, "f", "{}"), CallDelta(1, None, "f", '{"x":1}')],
-            id="every call has the index 0, and no id",
-        ),
-        pytest.param(
-            [[call(None, None, F, '{"x":')], [call(None, None, None, "1}")], [call(None, None, F, "{}")]],
-            [CallDelta(0, None, "f", '{"x":'), CallDelta(0, arguments="1}"), CallDelta(1, None, "f", "{}")],
-            id="no index and no id",
-        ),
-        pytest.param(
-            [[call(0, "a", F, '{"x":')], [call(0, "a", F, "1}")]],
-            [CallDelta(0, "a", "f", '{"x":'), CallDelta(0, arguments="1}")],
-            id="id and name on every piece",
-        ),
-        pytest.param(
-            [[call(None, "a", F, '{"x":')], [call(None, "b", G, "{")], [call(None, "a", None, "1}")], [call(None, "b", None, "}")]],
-            [CallDelta(0, "a", "f", '{"x":'), CallDelta(1, "b", "g", "{"), CallDelta(0, arguments="1}"), CallDelta(1, arguments="}")],
-            id="interleaved by id",
-        ),
-        pytest.param(
-            [[call(0, "a", F, {"x": 1, "y": [1.5, None]})], [call(1, "b", G, {})]],
-            [CallDelta(0, "a", "f", '{"x":1,"y":[1.5,null]}'), CallDelta(1, "b", "g", "{}")],
-            id="arguments as an object",
-        ),
-        pytest.param(
-            [[call(0, "a", "get_", "")], [call(0, None, "weather", "{}")]],
-            [CallDelta(0, "a", "get_"), CallDelta(0, None, "weather", "{}")],
-            id="a name in pieces",
-        ),
-    ],
-)  # fmt: skip
-def test_pieces_of_calls_find_their_call(pieces: list[Any], deltas: list[Delta]) -> None:
-    assert read(events(*(chunk(tool_calls=piece) for piece in pieces), chunk("tool_calls"))) == [*deltas, CALLED]
-
-
-@pytest.mark.parametrize("reason", ["stop", "function_call", "tool_calls"])
-def test_an_answer_with_calls_finished_to_call_whatever_the_server_says(reason: str) -> None:
-    assert read(events(chunk(tool_calls=[call(0, "a", F, "{}")]), chunk(reason)))[-1] == CALLED
-    assert read_plain({"content": None, "tool_calls": [call(None, "a", F, "{}")]}, reason)[-1] == CALLED
-
-
-def test_a_call_that_was_cut_keeps_its_reason() -> None:
-    assert read(events(chunk(tool_calls=[call(0, "a", F, '{"x')]), chunk("length")))[-1] == FinishDelta("length")
 
 
 @pytest.mark.parametrize(
@@ -220,12 +158,17 @@ def test_a_call_that_was_cut_keeps_its_reason() -> None:
         ({"content": None, "reasoning_content": "hm"}, [ReasoningDelta("hm")]),
         ({"content": "Hi", "reasoning": "hm"}, [ReasoningDelta("hm", "reasoning"), TextDelta("Hi")]),
         (
-            {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "Hi"}]},
+            {
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                    {"type": "text", "text": "Hi"},
+                ]
+            },
             [ReasoningDelta("hm", "content"), TextDelta("Hi")],
         ),
         ({"content": ""}, []),
     ],
-)  # fmt: skip
+)
 def test_a_plain_answer_becomes_the_same_deltas(message: dict[str, Any], deltas: list[Delta]) -> None:
     assert read_plain(message) == [*deltas, STOP]
     assert read_plain(message, None) == [*deltas, STOP]
@@ -248,7 +191,7 @@ def half(text: str) -> bytes:
         ([half("a"), half(r"\ud83d")], "a\ufffd"),
         ([b'{"choices":[{"delta":{"content":"\xff"}}]}'], "\ufffd"),
     ],
-)  # fmt: skip
+)
 def test_halves_of_a_character_are_joined_or_replaced(chunks: list[bytes], text: str) -> None:
     deltas = read(events(*chunks, chunk("stop")))
     assert "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)) == text
@@ -258,10 +201,11 @@ def test_halves_of_a_character_are_joined_or_replaced(chunks: list[bytes], text:
 def test_halves_in_reasoning_and_in_arguments_are_joined_too() -> None:
     thinking = [b'{"choices":[{"delta":{"reasoning":"\\ud83d"}}]}', b'{"choices":[{"delta":{"reasoning":"\\ude00"}}]}']
     assert read(events(*thinking, chunk("stop"))) == [ReasoningDelta("😀", "reasoning"), STOP]
-    first = chunk(tool_calls=[call(0, "a", F, "{X")]).replace(b"X", rb"\ud83d")
-    second = chunk(tool_calls=[call(0, None, None, "X}")]).replace(b"X", rb"\ude00")
+    first = chunk(tool_calls=[{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{X"}}])
+    second = chunk(tool_calls=[{"index": 0, "function": {"arguments": "X}"}}])
+    first, second = first.replace(b"X", rb"\ud83d"), second.replace(b"X", rb"\ude00")
     deltas = read(events(first, second, chunk("tool_calls")))
-    assert deltas == [CallDelta(0, "a", "f", "{"), CallDelta(0, arguments="😀}"), CALLED]
+    assert deltas == [CallDelta(0, "a", "f", "{"), CallDelta(0, arguments="😀}"), FinishDelta("tool_calls")]
     lost = read(events(first, thinking[0], chunk("tool_calls")))
     assert lost[1:-1] == [CallDelta(0, arguments="\ufffd"), ReasoningDelta("\ufffd", "reasoning")]
 
@@ -298,7 +242,10 @@ def test_what_is_no_answer_is_a_broken_one(body: bytes, said: str) -> None:
     ("error", "status"),
     [
         (b'data: {"error":{"message":"boom","type":"server_error","code":null}}\n\n', 502),
-        (b'data: {"error":{"message":"boom","type":"BadRequestError","param":null,"code":400}}\n\ndata: [DONE]\n\n', 400),
+        (
+            b'data: {"error":{"message":"boom","type":"BadRequestError","param":null,"code":400}}\n\ndata: [DONE]\n\n',
+            400,
+        ),
         (b'data: {"error":"boom"}\n\n', 502),
         (b'data: {"object":"error","message":"boom","type":"rate_limited","code":"1300"}\n\n', 429),
         (b'data: {"detail":"boom"}\n\n', 502),
@@ -361,9 +308,7 @@ class TestOverTheWire:
         steps = wire.plain(body, Content_Encoding="gzip")
         assert self.answered(run, serving, steps, ask(stream=False), collect) == [[TextDelta("Hi"), STOP]]
 
-    def test_another_kind_of_answer_is_refused(
-        self, run: Any, serving: Any, wire: Any, ask: Any, collect: Any
-    ) -> None:
+    def test_another_kind_of_answer_is_refused(self, run: Any, serving: Any, wire: Any, ask: Any, collect: Any) -> None:
         with pytest.raises(UpstreamError, match="it is text/html, neither JSON nor an event stream"):
             self.answered(run, serving, wire.plain(b"<html>", kind="text/html"), ask(), collect)
 
@@ -375,9 +320,7 @@ class TestOverTheWire:
         with pytest.raises(UpstreamError, match="no message"):
             self.answered(run, serving, wire.plain({"choices": []}), ask(stream=False), collect)
 
-    def test_what_came_before_an_error_is_passed_on(
-        self, run: Any, serving: Any, wire: Any, ask: Any
-    ) -> None:
+    def test_what_came_before_an_error_is_passed_on(self, run: Any, serving: Any, wire: Any, ask: Any) -> None:
         async def scenario() -> None:
             body = wire.data(wire.delta(content="Hi"), {"error": {"message": "boom"}}, done=False)
             async with serving(wire.stream(body, wire.HANG)) as server:
@@ -390,52 +333,3 @@ class TestOverTheWire:
                 await upstream.close()
 
         run(scenario())
-
-
-texts = st.lists(st.text(max_size=4), max_size=6)
-
-
-def opened(prefix: str, parts: list[str]) -> str:
-    opening = Opening(prefix)
-    deltas = [delta for part in parts for delta in opening.pass_on([TextDelta(part)])]
-    deltas += opening.pass_on([FinishDelta("stop")])
-    assert deltas[-1] == STOP
-    return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
-
-
-@given(st.text(alphabet="ab", min_size=1, max_size=4), st.lists(st.text(alphabet="ab", max_size=3), max_size=5))
-def test_the_text_begins_with_the_prefix_once(prefix: str, parts: list[str]) -> None:
-    text = "".join(parts)
-    assert opened(prefix, parts) == (text if text.startswith(prefix) else prefix + text)
-
-
-@given(texts, texts)
-def test_without_a_prefix_and_after_it_nothing_is_held_back(before: list[str], after: list[str]) -> None:
-    opening = Opening(None)
-    deltas: list[Delta] = [TextDelta(text) for text in before]
-    assert opening.pass_on(deltas) is deltas
-    opening = Opening("p")
-    opening.pass_on([TextDelta("p")])
-    deltas = [TextDelta(text) for text in after]
-    assert opening.pass_on(deltas) is deltas
-
-
-def test_reasoning_passes_while_the_prefix_is_undecided() -> None:
-    opening = Opening("Hello")
-    assert opening.pass_on([TextDelta("He"), ReasoningDelta("hm")]) == [ReasoningDelta("hm")]
-    assert opening.pass_on([CallDelta(0, "a", "f")]) == [TextDelta("HelloHe"), CallDelta(0, "a", "f")]
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.text(alphabet="{}:1\"", max_size=3)), min_size=1, max_size=12))
-def test_well_behaved_calls_are_told_apart(pieces: list[tuple[int, str]]) -> None:
-    order = list(dict.fromkeys(index for index, _ in pieces))
-    begun = [chunk(tool_calls=[call(order.index(index), f"id{index}", F, "")]) for index in order]
-    grown = [chunk(tool_calls=[call(order.index(index), arguments=text)]) for index, text in pieces]
-    found: Counter[int] = Counter()
-    texts: dict[int, str] = dict.fromkeys(range(len(order)), "")
-    for delta in read(events(*begun, *grown, chunk("tool_calls"))):
-        if isinstance(delta, CallDelta):
-            found[delta.index] += delta.name == "f"
-            texts[delta.index] += delta.arguments
-    assert found == dict.fromkeys(range(len(order)), 1)
-    assert texts == {order.index(index): "".join(t for i, t in pieces if i == index) for index in order}

@@ -43,8 +43,10 @@ def opened(request: pytest.FixtureRequest, serving: Any, wire: Any) -> Opened:
         async with Server() as server:
             chat = OpenAIChat(server.url)
             upstream: Upstream = {
-                "openai_chat": chat, "rehearsal": Rehearsal(), "router": Router({"m": chat}),
-            }[request.param]  # fmt: skip
+                "openai_chat": chat,
+                "rehearsal": Rehearsal(),
+                "router": Router({"m": chat}),
+            }[request.param]
             try:
                 yield upstream
             finally:
@@ -88,9 +90,7 @@ def test_a_plain_answer_says_what_a_stream_says(opened: Opened, run: Any, ask: A
 
 
 @pytest.mark.parametrize("prefix", ["Well then", "So: ", "Well then, hello. And more"])
-def test_the_text_begins_with_the_prefix_once(
-    opened: Opened, prefix: str, run: Any, ask: Any, collect: Any
-) -> None:
+def test_the_text_begins_with_the_prefix_once(opened: Opened, prefix: str, run: Any, ask: Any, collect: Any) -> None:
     async def scenario() -> None:
         async with opened() as upstream:
             for streamed in (True, False):

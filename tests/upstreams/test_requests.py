@@ -24,19 +24,34 @@ def sent(ask: Any, dialect: str = "openai", **members: Any) -> dict[str, Any]:
 def test_the_request_goes_out_as_these_bytes(run: Any, serving: Any, wire: Any, ask: Any, collect: Any) -> None:
     async def scenario() -> None:
         async with serving(wire.plain(wire.message(content="ok"))) as server:
-            upstream = OpenAIChat(server.url + "/", "s3cret", model_names={"mine": "org/theirs-7b"})
+            upstream = OpenAIChat(server.url + "/", "sk-s3cret", model_names={"mine": "org/theirs-7b"})
             await collect(upstream, ask(MESSAGES, model="mine", tools=TOOLS, args=CompletionArgs(temperature=0.5)))
             await collect(upstream, ask(MESSAGES, model="other", stream=False))
             await upstream.close()
         first, second = server.requests
         assert (first.method, first.path) == ("POST", "/v1/chat/completions")
-        assert first.headers["authorization"] == "Bearer s3cret"
+        assert first.headers["authorization"] == "Bearer sk-s3cret"
         assert first.headers["content-type"] == "application/json"
         assert first.body == (
-            b'{"model":"org/theirs-7b","messages":' + MESSAGES + b',"tools":' + TOOLS
+            b'{"model":"org/theirs-7b","messages":'
+            + MESSAGES
+            + b',"tools":'
+            + TOOLS
             + b',"temperature":0.5,"stream":true,"stream_options":{"include_usage":true}}'
-        )  # fmt: skip
+        )
         assert second.body == b'{"model":"other","messages":' + MESSAGES + b',"stream":false}'
+
+    run(scenario())
+
+
+def test_a_large_body_goes_out_whole(run: Any, serving: Any, wire: Any, ask: Any, collect: Any) -> None:
+    async def scenario() -> None:
+        async with serving(wire.plain(wire.message(content="ok"))) as server:
+            upstream = OpenAIChat(server.url)
+            await collect(upstream, ask("x" * 3_000_000))
+            await upstream.close()
+        body = server.requests[0].body
+        assert (body[:12], body.count(b"x"), body[-1:]) == (b'{"model":"m"', 3_000_000, b"}")
 
     run(scenario())
 
@@ -72,15 +87,29 @@ def test_nulls_and_absent_members_are_not_sent(ask: Any) -> None:
 
 def test_all_members_of_completion_args_are_mapped(ask: Any) -> None:
     args = CompletionArgs(
-        stop=["a", "b"], presence_penalty=-1.5, frequency_penalty=2.0, temperature=0.0, top_p=1.0, max_tokens=0,
-        random_seed=7, prediction=Prediction(content="so"), response_format=ResponseFormat(type="json_object"),
-        tool_choice="auto", reasoning_effort="low",
-    )  # fmt: skip
+        stop=["a", "b"],
+        presence_penalty=-1.5,
+        frequency_penalty=2.0,
+        temperature=0.0,
+        top_p=1.0,
+        max_tokens=0,
+        random_seed=7,
+        prediction=Prediction(content="so"),
+        response_format=ResponseFormat(type="json_object"),
+        tool_choice="auto",
+        reasoning_effort="low",
+    )
     everywhere = {
-        "stop": ["a", "b"], "presence_penalty": -1.5, "frequency_penalty": 2.0, "temperature": 0.0, "top_p": 1.0,
-        "max_tokens": 0, "prediction": {"type": "content", "content": "so"},
-        "response_format": {"type": "json_object"}, "reasoning_effort": "low",
-    }  # fmt: skip
+        "stop": ["a", "b"],
+        "presence_penalty": -1.5,
+        "frequency_penalty": 2.0,
+        "temperature": 0.0,
+        "top_p": 1.0,
+        "max_tokens": 0,
+        "prediction": {"type": "content", "content": "so"},
+        "response_format": {"type": "json_object"},
+        "reasoning_effort": "low",
+    }
     usage = {"stream_options": {"include_usage": True}}
     assert sent(ask, "openai", args=args) == {**everywhere, "seed": 7, **usage}
     assert sent(ask, "vllm", args=args) == {**everywhere, "seed": 7, **usage}

@@ -51,7 +51,7 @@ def test_a_model_goes_to_its_upstream_and_others_to_the_default(run: Any, ask: A
 def test_an_unknown_model_without_a_default_is_refused_with_the_names_that_exist(
     run: Any, ask: Any, collect: Any
 ) -> None:
-    with pytest.raises(BadRequest, match="no model 'c' here. Models: a, b") as caught:
+    with pytest.raises(BadRequest, match=r"no model 'c' here\. Models: a, b") as caught:
         run(collect(Router({"b": Named("two"), "a": Named("one")}), ask(model="c")))
     assert caught.value.code == 3003
     with pytest.raises(BadRequest, match="none is configured"):

@@ -54,8 +54,9 @@ class ToolCalls:
             workspace=self._plan.workspace, conversation_id=self._plan.conversation_id, run_id=self._plan.run_id,
             tool_call_id=call.tool_call_id,
         )  # fmt: skip
+        limit = asyncio.timeout(self._bounds.tool_seconds)
         try:
-            async with asyncio.timeout(self._bounds.tool_seconds) as limit:
+            async with limit:
                 result = await served.toolset.call(call.name, call.text, context)
         except TimeoutError:
             if not limit.expired():

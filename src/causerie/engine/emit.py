@@ -82,6 +82,7 @@ class Emitter:
         self._message_index = self._content_index = 0
         self._thinking = False
         self._live: Pending | None = None
+        self._late: list[TextDelta | ReasoningDelta] = []
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.reasoning_field: ReasoningField = "reasoning_content"
@@ -95,12 +96,8 @@ class Emitter:
         events: list[OutputEvent] = []
         now = self._clock.now()
         for delta in deltas:
-            if isinstance(delta, TextDelta):
-                if delta.text:
-                    self.text.append(delta.text)
-                    events.append(self._message(delta.text, now, thinking=False))
-            elif isinstance(delta, ReasoningDelta):
-                events += self._think(delta, now)
+            if isinstance(delta, (TextDelta, ReasoningDelta)):
+                events += self._say(delta, now)
             elif isinstance(delta, CallDelta):
                 events += self._call(delta, now)
             elif isinstance(delta, UsageDelta):
@@ -113,9 +110,11 @@ class Emitter:
         """No more deltas: name the calls. A model that said nothing at all still answered, with an empty message."""
         for pending in self.calls.values():
             self._name(pending)
-        if self.calls or self._message_id:
-            return []
-        return [self._message("", self._clock.now(), thinking=False)]
+        now, self._live = self._clock.now(), None
+        events = self._say_late(now)
+        if events or self.calls or self._message_id:
+            return events
+        return [self._message("", now, thinking=False)]
 
     @property
     def ordered_calls(self) -> list[Pending]:
@@ -151,6 +150,23 @@ class Emitter:
                 function=pending.name, info=info,
             )
         ]  # fmt: skip
+
+    def _say(self, delta: TextDelta | ReasoningDelta, now: datetime) -> list[OutputEvent]:
+        """Let what the model says leave, unless a call is half sent: its pieces cannot be interrupted."""
+        if self._live is not None and not self._live.whole:
+            self._late.append(delta)
+            return []
+        events = self._say_late(now) if self._late else []
+        if isinstance(delta, ReasoningDelta):
+            return events + self._think(delta, now)
+        if delta.text:
+            self.text.append(delta.text)
+            events.append(self._message(delta.text, now, thinking=False))
+        return events
+
+    def _say_late(self, now: datetime) -> list[OutputEvent]:
+        late, self._late = self._late, []
+        return [event for delta in late for event in self._say(delta, now)]
 
     def _message(self, content: str | ThinkChunk, now: datetime, *, thinking: bool) -> MessageOutputEvent:
         if not self._message_id:
@@ -189,6 +205,7 @@ class Emitter:
             if self._live is not None and not self._live.whole:
                 return []
             before = [] if self._live is None else self.rest(self._live)
+            before += self._say_late(now)
             self._live = pending
             return before + self._pieces(pending, now)
         return self._pieces(pending, now)

@@ -129,7 +129,7 @@ def check(entries: Sequence[Entry], history: History) -> None:
 def rows(entries: Sequence[Entry], history: History) -> list[EntryRow]:
     """Turn entries that a caller handed in, complete with ids, into rows that follow `history`."""
     ids = dict(history.open)
-    rendered = {index: one for index, one in _ends(render(entries, ids), 0)}
+    rendered = dict(_ends(render(entries, ids), 0))
     found = list[EntryRow]()
     for index, entry in enumerate(entries):
         last = index == len(entries) - 1

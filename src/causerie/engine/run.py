@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
+import msgspec
 import structlog
 
 from causerie.errors import APIError, BadRequest, CauserieError, RunTimedOut, ServerFault, Stopping
@@ -186,10 +187,13 @@ class Run:
     def _request(self) -> ModelRequest:
         self._emitter.begin_turn(self.plan.offer.served)
         self.model_calls += 1
-        history = self._history
+        history, args = self._history, self.plan.args
+        if self.model_calls > 1 and args.tool_choice in ("any", "required"):
+            # A demand for a call is met by the first; repeated with its results, the model could never answer.
+            args = msgspec.structs.replace(args, tool_choice="auto")
         return ModelRequest(
             model=self.plan.model, messages=messages(self.plan.instructions, history.prompt, history.tail()),
-            tools=self.plan.offer.rendered, args=self.plan.args, stream=self.plan.stream, prefix=history.prefix,
+            tools=self.plan.offer.rendered, args=args, stream=self.plan.stream, prefix=history.prefix,
         )  # fmt: skip
 
     async def _first(self, deltas: AsyncGenerator[list[Delta], None]) -> None:
@@ -359,8 +363,11 @@ class Run:
         )  # fmt: skip
 
     def _report(self, outcome: Outcome | CauserieError) -> None:
-        failed = isinstance(outcome, CauserieError)
-        state = "failed" if failed else "cancelled" if outcome.cancelled else "done"
+        state = "done"
+        if isinstance(outcome, CauserieError):
+            state = "failed"
+        elif outcome.cancelled:
+            state = "cancelled"
         log.info(
             f"run.{state}", run_id=self.id, conversation_id=self.conversation_id,
             workspace=self.plan.workspace, operation=self.plan.operation, model=self.plan.model,

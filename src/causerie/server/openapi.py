@@ -97,12 +97,13 @@ def _responses(one: Operation) -> dict[str, Any]:
 
 
 def _query() -> list[dict[str, Any]]:
-    metadata = {"application/json": {"schema": {"type": "object"}}}
+    page = {"type": "integer", "minimum": 0, "default": 0}
+    size = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
     return [
-        {"name": "page", "in": "query", "schema": {"type": "integer", "minimum": 0, "default": 0}},
-        {"name": "page_size", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
-        {"name": "metadata", "in": "query", "content": metadata},
-    ]  # fmt: skip
+        {"name": "page", "in": "query", "schema": page},
+        {"name": "page_size", "in": "query", "schema": size},
+        {"name": "metadata", "in": "query", "content": {"application/json": {"schema": {"type": "object"}}}},
+    ]
 
 
 def _plain(name: str, summary: str, schema: dict[str, Any]) -> dict[str, Any]:

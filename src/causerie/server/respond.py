@@ -44,10 +44,10 @@ class Json:
         self._body = body
         self._headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
 
-    async def send(self, receive: Receive, send: Send) -> None:
+    async def send(self, receive: Receive, send: Send) -> None:  # noqa: ARG002  # an `Answer`; this one does not read
         """Send head and body."""
         headers = [*self._headers]
-        if self.status != 204:  # noqa: PLR2004  # a 204 has no body to describe
+        if self.status != 204:  # which has no body to describe
             headers += [_JSON, (b"content-length", str(len(self._body)).encode())]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self._body})

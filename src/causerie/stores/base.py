@@ -74,8 +74,8 @@ class ConversationRow(msgspec.Struct, frozen=True, kw_only=True):
         """Where the first `upto` entries are (all committed ones where not given), oldest first."""
         limit = self.head if upto is None else upto
         found, after = list[Range](), 0
-        for owner, end in (*self.segments, Segment(self.id, limit)):
-            end = min(end, limit)
+        for owner, last in (*self.segments, Segment(self.id, limit)):
+            end = min(last, limit)
             if end > after:
                 found.append(Range(owner, after, end))
             after = max(after, end)

@@ -52,12 +52,12 @@ class SQLiteStore:
         self._writer = Writer(self._open_writer)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="causerie-reader")
         self._local = threading.local()
+        self._closed = False
         self._connections: list[sqlite3.Connection] = []
 
     async def open(self, owner: str) -> None:
         """Take the lock, bring the schema up to date, drop what nobody can ask for; see `Store.open`."""
         if self._lock is not None:
-            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
             self._lock.take()
         self._writer.start()
         try:
@@ -68,6 +68,7 @@ class SQLiteStore:
 
     async def close(self) -> None:
         """Finish what was submitted and let go of the file."""
+        self._closed = True
         await self._writer.close()
         self._readers.shutdown()
         for connection in self._connections:
@@ -130,7 +131,7 @@ class SQLiteStore:
         self, key: RunKey, entries: Sequence[EntryRow], *, start: int, head: int, end: RunEnd
     ) -> Awaitable[None]:
         """Move the head; see `Store.commit`."""
-        return self._writer.submit(lambda db: rows.commit(db, key, entries, start, head, end))
+        return self._writer.submit(lambda db: rows.commit(db, key, entries, start=start, head=head, end=end))
 
     def fail(self, key: RunKey, end: RunEnd) -> Awaitable[None]:
         """Take a run back; see `Store.fail`."""
@@ -184,7 +185,7 @@ class SQLiteStore:
         return connection
 
     async def _read(self, job: Job[T]) -> T:
-        if self._memory:  # one connection is all there is
+        if self._memory or self._closed:  # one connection is all there is; or none, and the writer says so
             return await self._writer.submit(job)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_here, job)
 

@@ -37,6 +37,7 @@ class FileLock:
             StoreUnavailable: the folder cannot be written.
         """
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise StoreUnavailable(f"The database's folder cannot be written: {error}.") from error
@@ -90,7 +91,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         )
     for number, name, script in known:
         if number not in done:
+            connection.executescript(f"BEGIN IMMEDIATE; {script}")
             stamp = datetime.now(UTC).isoformat()
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {script}; INSERT INTO migration VALUES ({number}, '{name}', '{stamp}'); COMMIT;"
-            )
+            connection.execute("INSERT INTO migration VALUES (?, ?, ?)", (number, name, stamp))
+            connection.execute("COMMIT")

@@ -114,7 +114,7 @@ def journal(db: sqlite3.Connection, key: RunKey, entries: Sequence[EntryRow], pr
 
 
 def commit(
-    db: sqlite3.Connection, key: RunKey, entries: Sequence[EntryRow], start: int, head: int, end: RunEnd
+    db: sqlite3.Connection, key: RunKey, entries: Sequence[EntryRow], *, start: int, head: int, end: RunEnd
 ) -> None:
     """Move the head; see `Store.commit`."""
     query = {**_right(key), "start": start, "head": head, "at": _stamp(end.ended_at)}

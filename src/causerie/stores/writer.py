@@ -74,8 +74,8 @@ class Writer:
             try:
                 connection = connection or self._connect()
                 answers = _transaction(connection, [item.job for item in batch])
-            except sqlite3.Error as error:
-                answers = [_unavailable(error)] * len(batch)
+            except Exception as error:
+                answers = [_unavailable(error) if isinstance(error, sqlite3.Error) else error] * len(batch)
             _tell(batch, answers)
             if last:
                 break

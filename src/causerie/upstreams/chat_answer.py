@@ -156,23 +156,26 @@ class Answer:
             message = choice.message
         if message is not None:
             self._begun = True
-            if message.reasoning_content:
-                deltas.append(ReasoningDelta(message.reasoning_content))
-            elif message.reasoning:
-                # Servers that send both fields say the same thing in each.
-                deltas.append(ReasoningDelta(message.reasoning, "reasoning"))
-            content = message.content
-            if content.__class__ is str:
-                if content:
-                    deltas.append(TextDelta(content))
-            elif content:
-                self._read_parts(content, deltas)  # type: ignore[arg-type]  # what is no text is a list here
-            if message.refusal:
-                deltas.append(TextDelta(message.refusal))
-            if message.tool_calls:
-                deltas.extend([self._calls.read(piece) for piece in message.tool_calls])
+            self._say(message, deltas)
         if choice.finish_reason:
             self._finish(choice.finish_reason)
+
+    def _say(self, message: _Message, deltas: list[Delta]) -> None:
+        if message.reasoning_content:
+            deltas.append(ReasoningDelta(message.reasoning_content))
+        elif message.reasoning:
+            # Servers that send both fields say the same thing in each.
+            deltas.append(ReasoningDelta(message.reasoning, "reasoning"))
+        content = message.content
+        if content.__class__ is str:
+            if content:
+                deltas.append(TextDelta(content))
+        elif content:
+            self._read_parts(content, deltas)  # type: ignore[arg-type]  # what is no text is a list here
+        if message.refusal:
+            deltas.append(TextDelta(message.refusal))
+        if message.tool_calls:
+            deltas.extend([self._calls.read(piece) for piece in message.tool_calls])
 
     def _read_parts(self, parts: list[_Part], deltas: list[Delta]) -> None:
         for part in parts:

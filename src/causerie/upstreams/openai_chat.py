@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import re
 from collections.abc import AsyncGenerator, Mapping
 
@@ -27,6 +28,7 @@ from .trouble import Trouble
 # Below the five seconds after which uvicorn (so vLLM) drops an idle connection: it has to be us who drops it, or a
 # request is now and then lost on a connection that is just being closed.
 _IDLE = 4.0
+_LARGE_BODY = 1 << 20
 _LARGEST_ERROR = 1 << 16
 _MODELS_TIMEOUT = 5.0
 _OK = 200
@@ -135,9 +137,11 @@ class OpenAIChat:
         return self._session
 
     async def _post(self, body: bytes) -> aiohttp.ClientResponse:
+        # aiohttp warns of a large body in one piece; given as a file it goes out in many.
+        data = body if len(body) <= _LARGE_BODY else io.BytesIO(body)
         try:
             # A redirect would send the prompt to somewhere that nobody configured.
-            return await self._open().post(self._chat_url, data=body, headers=self._headers, allow_redirects=False)
+            return await self._open().post(self._chat_url, data=data, headers=self._headers, allow_redirects=False)
         except ConnectionTimeoutError as error:
             raise self._trouble.unreachable("no connection within the time allowed") from error
         except TimeoutError as error:

@@ -38,8 +38,8 @@ _UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
 _REMARKS = ("title", "description", "default", "examples", "deprecated", "$comment", "$defs", "definitions", "$schema")
 
 
-class Unsampled(Exception):  # noqa: N818  # no error of the house: a caller turns it into one
-    """The schema asks for something that is not made up here."""
+class Unsampled(Exception):
+    """The schema asks for something that is not made up here. No error of the house: a caller turns it into one."""
 
 
 def sample(schema: Schema) -> Any:
@@ -260,13 +260,13 @@ def _number(schema: Schema, at: str, nth: int) -> float:
     raise Unsampled(f"no number fits between the bounds at {at}")
 
 
-def _boolean(schema: Schema, at: str, nth: int) -> bool:
+def _boolean(_: Schema, at: str, nth: int) -> bool:
     if nth > 1:
         raise Unsampled(f"there are only two values at {at}")
     return nth == 1
 
 
-def _null(schema: Schema, at: str, nth: int) -> None:
+def _null(_: Schema, at: str, nth: int) -> None:
     if nth:
         raise Unsampled(f"there is only one value at {at}")
 

@@ -1,6 +1,6 @@
 """Halves of characters: a server that escapes an emoji may send its two halves in two pieces.
 
-JSON writes such a character as two ``\\uXXXX`` escapes. A half alone cannot be encoded, so it is held until the
+JSON writes such a character as two escapes. A half alone cannot be encoded, so it is held until the
 other arrives; one that stays alone becomes U+FFFD.
 """
 

@@ -29,7 +29,21 @@ from .surrogates import whole
 UNKNOWN_MODEL = 3003
 REFUSED_PROMPT = 3230
 
+_FAILED: tuple[type[APIError], str] = (UpstreamError, "failed")
+_MEANING: dict[int, tuple[type[APIError], str]] = {
+    400: (BadRequest, "refused the request"),
+    401: (UpstreamError, "refused this server's own upstream credentials"),
+    403: (UpstreamError, "refused this server's own upstream credentials"),
+    408: (UpstreamTimeout, "did not answer in time"),
+    413: (BadRequest, "refused the request"),
+    422: (BadRequest, "refused the request"),
+    429: (RateLimited, "asks for patience"),
+    503: (UpstreamUnavailable, "is not available"),
+    504: (UpstreamTimeout, "did not answer in time"),
+}
+_HINTS = dict.fromkeys((404, 405), " (its base URL has to be the part before /chat/completions)")
 _LONGEST = 500
+_SHORTEST_SECRET = 6
 _NO_MODEL_CODES = frozenset({"model_not_found", "model_not_exist", "invalid_model", "1500"})
 _NO_MODEL = re.compile(
     r"\b(?:invalid|unknown|no such) model\b"
@@ -61,7 +75,8 @@ class Trouble:
     def __init__(self, name: str, secret: str | None = None) -> None:
         """Errors will name the upstream `name`; `secret` is struck out of whatever it said."""
         self._name = name
-        self._secret = secret
+        # A very short "key" is the dummy that a server without keys is given; striking it out would maim words.
+        self._secret = secret if secret and len(secret) > _SHORTEST_SECRET else None
 
     def unreachable(self, why: str) -> UpstreamUnavailable:
         """Nobody answered."""
@@ -93,24 +108,18 @@ class Trouble:
         return self._error(told.status(), told, None)
 
     def _error(self, status: int, told: _Told, patience: str | None) -> APIError:
-        said = f"({status}): {self._clean(told.message)}" if told.message else f"({status}), without saying why."
+        kind, what = _MEANING.get(status, _FAILED)
+        code = REFUSED_PROMPT if kind is BadRequest else None
+        headers = {}
         if told.about_model(status):
-            return BadRequest(f"The upstream {self._name} has no such model {said}", code=UNKNOWN_MODEL)
-        if status in (400, 413, 422):
-            return BadRequest(f"The upstream {self._name} refused the request {said}", code=REFUSED_PROMPT)
-        if status in (401, 403):
-            return UpstreamError(f"The upstream {self._name} refused this server's own upstream credentials {said}")
-        if status == 429:  # noqa: PLR2004
-            headers = {"Retry-After": patience} if patience else None
-            return RateLimited(f"The upstream {self._name} asks for patience {said}", headers=headers)
-        if status == 503:  # noqa: PLR2004
-            headers = {"Retry-After": patience or "1"}
-            return UpstreamUnavailable(f"The upstream {self._name} is not available {said}", headers=headers)
-        if status in (408, 504):
-            return UpstreamTimeout(f"The upstream {self._name} did not answer in time {said}")
-        if status in (404, 405):
-            said += " (its base URL has to be the part before /chat/completions)"
-        return UpstreamError(f"The upstream {self._name} failed {said}")
+            kind, what, code = BadRequest, "has no such model", UNKNOWN_MODEL
+        elif kind is UpstreamUnavailable:
+            headers["Retry-After"] = patience or "1"
+        elif kind is RateLimited and patience:
+            headers["Retry-After"] = patience
+        said = f"({status}): {self._clean(told.message)}" if told.message else f"({status}), without saying why"
+        hint = "" if kind is BadRequest else _HINTS.get(status, "")
+        return kind(f"The upstream {self._name} {what} {said}{hint}", code=code, headers=headers)
 
     def _clean(self, said: str) -> str:
         if self._secret:
@@ -142,7 +151,7 @@ class _Told(msgspec.Struct, frozen=True):
         if self.code in _NO_MODEL_CODES or self.type in _NO_MODEL_CODES or _NO_MODEL.search(self.message):
             return True
         # A bare "Not Found" comes from a web server that has no such path; a model server has more to say.
-        return status == 404 and "model" in self.message.lower()  # noqa: PLR2004
+        return status == 404 and "model" in self.message.lower()
 
     def status(self) -> int:
         """The HTTP status that this would have come with."""
