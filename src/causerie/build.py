@@ -16,8 +16,9 @@ from starlette.applications import Starlette
 from causerie import logs
 from causerie.banner import banner
 from causerie.engine.engine import Engine
-from causerie.engine.run import Bounds
+from causerie.engine.plan import Bounds
 from causerie.server.app import app
+from causerie.server.call import Options
 from causerie.settings import REHEARSAL, Settings
 from causerie.stores.sqlite import SQLiteStore
 from causerie.tools.base import Toolset
@@ -33,6 +34,7 @@ def build_engine(settings: Settings, *, toolsets: Mapping[str, Toolset] | None =
     bounds = Bounds(
         model_calls=settings.max_model_calls,
         seconds=settings.run_seconds,
+        tool_seconds=settings.tool_seconds,
         tool_output_bytes=settings.max_tool_output_bytes,
     )
     return Engine(
@@ -41,6 +43,7 @@ def build_engine(settings: Settings, *, toolsets: Mapping[str, Toolset] | None =
         toolsets=toolsets,
         default_model=settings.default_model,
         bounds=bounds,
+        keep_seconds=settings.keep_run_seconds,
     )
 
 
@@ -100,7 +103,7 @@ def serve(settings: Settings) -> None:
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:
     # Not the server's lifespan: that would log why the engine cannot be opened, and forget it.
-    await engine.open()
+    await engine.open(adopt=True)
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -109,7 +112,12 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine
 
 def _app(settings: Settings, engine: Engine) -> Starlette:
     logs.configure(settings.log_level)
-    return app(engine, max_body_bytes=settings.max_body_bytes, keep_alive_seconds=settings.keep_alive_seconds)
+    options = Options(
+        max_body_bytes=settings.max_body_bytes,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        on_disconnect=settings.on_disconnect,
+    )
+    return app(engine, options)
 
 
 class _Server(uvicorn.Server):

@@ -40,6 +40,8 @@ async def offer(tools: Sequence[Tool], toolsets: Mapping[str, Toolset]) -> Offer
             functions.append(tool.function)
             continue
         kind = str(tool.__struct_config__.tag)
+        if kind not in toolsets:
+            raise InvalidRequest(f"The tool '{kind}' is not offered by this server any more.", loc=("body", "tools"))
         for one in _configured(await toolsets[kind].tools(tool), tool):
             functions.append(Function(name=one.name, description=one.description, parameters=one.parameters))
             served[one.name] = Served(kind, toolsets[kind], one.repeatable)

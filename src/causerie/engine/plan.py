@@ -7,13 +7,14 @@ from datetime import datetime
 
 import msgspec
 
-from causerie.stores.base import EntryRow, Operation
+from causerie.stores.base import EntryRow, Operation, Repeat
 from causerie.types.base import encode
 from causerie.types.completion import CompletionArgs
 from causerie.types.responses import ConversationUsageInfo
 
 from .history import History
 from .offer import Offer
+from .runlog import Numbered
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +37,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     args: CompletionArgs | None = None
     inputs: int = 0
     stream: bool = False
-    repeatable: bool = False
+    repeats: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,10 +46,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         history: what there was before the inputs.
         inputs: the new entries, as rows.
-        outputs: what an earlier owner of the run had made durable.
+        outputs: what an earlier owner of the run had made durable; `missed` is that as events.
         model_calls, usage: what that owner had used.
         stream: whether the caller wants pieces; otherwise the upstream may be asked for a plain answer (D9).
-        repeatable: whether the answer is kept for a retry under the same idempotency key.
+        repeats: whether the answer is kept for a retry under the same idempotency key: `repeat`, while that is known.
     """
 
     run_id: str
@@ -63,9 +64,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Sequence[EntryRow]
     stream: bool
     started_at: datetime
-    repeatable: bool = False
+    repeats: bool = False
+    repeat: Repeat | None = None
     adopted: bool = False
     outputs: Sequence[EntryRow] = ()
+    missed: Sequence[Numbered] = ()
     first_index: int = 0
     model_calls: int = 0
     usage: ConversationUsageInfo = msgspec.field(default_factory=ConversationUsageInfo)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from causerie.ids import Clock
-from causerie.stores.base import EntryRow, RunRow
+from causerie.stores.base import BEYOND, EntryRow, RunRow
 from causerie.types.base import decode
 from causerie.types.entries import OutputEntry
 from causerie.types.events import (
@@ -59,7 +59,7 @@ def caught_up(run: RunRow, outputs: Sequence[EntryRow], cursor: Cursor | None, c
     return found
 
 
-def last_events(run: RunRow, cursor: str, clock: Clock) -> list[Numbered]:
+def last_events(run: RunRow, clock: Clock) -> list[Numbered]:
     """Return how a stored run ended, as events; nothing if it has not."""
     events: list[Event] = []
     at = run.ended_at or clock.now()
@@ -71,7 +71,8 @@ def last_events(run: RunRow, cursor: str, clock: Clock) -> list[Numbered]:
         events = [cancelled, ResponseDoneEvent(created_at=at, usage=usage)]
     elif run.state == "done":
         events = [ResponseDoneEvent(created_at=at, usage=usage)]
-    return [Numbered(cursor, event) for event in events]
+    # Behind everything that the run's log may have held: a client that comes back with this has all.
+    return [Numbered(str(Cursor(run.fence, BEYOND)), event) for event in events]
 
 
 def _private(row: EntryRow) -> Private:

@@ -36,7 +36,8 @@ from .history import History, Private, row
 from .journal import Journal
 from .plan import Bounds, Outcome, Plan, response_body
 from .prompt import Rendered, assistant_message, messages, tool_message
-from .runlog import Reader, RunLog
+from .replay import Following
+from .runlog import RunLog
 from .step import CallTools, next_step
 
 log = structlog.get_logger("causerie.run")
@@ -69,6 +70,8 @@ class Run:
         self._ended: Callable[[Outcome | CauserieError], None] = lambda _: None
         self._stopped: CauserieError | None = None
         self._abandoned = self._cancelled = self._finishing = False
+        self._untaken: RunEnd | None = None
+        self.deleted = False  # the conversation was, while this ran
         self._started_at = clock.monotonic()
 
     @property
@@ -103,9 +106,9 @@ class Run:
         kept = (*self.plan.inputs, *self.plan.outputs)
         return any(entry.id == entry_id for entry in kept) or any(event.id == entry_id for event in events)
 
-    def reader(self) -> Reader:
-        """Return a reader of the run's events from the first on."""
-        return self.log.reader()
+    def reader(self) -> Following:
+        """Return the run's events from the first on, an earlier owner's included."""
+        return Following(self.plan.missed, self.log.reader())
 
     async def body(self) -> bytes:
         """Wait for the outcome and return it as the JSON of a `ConversationResponse`.
@@ -117,6 +120,17 @@ class Run:
         if isinstance(outcome, CauserieError):
             raise outcome
         return outcome.body
+
+    @property
+    def taken_back(self) -> bool:
+        """Whether nothing of a failed run is left; else the store was in trouble, and `take_back` has to try again."""
+        return self._untaken is None
+
+    async def take_back(self) -> None:
+        """Try again to take back what the run wrote; raises what the store raises."""
+        if self._untaken is not None:
+            await self._journal.fail(self._untaken)
+            self._untaken = None
 
     async def wait(self) -> None:
         """Wait until the run is over and everything it had to write is written."""
@@ -140,7 +154,7 @@ class Run:
             outcome = ServerFault(f"Something broke inside the server while run {self.id} was carried out.")
             outcome.__cause__ = error
         if isinstance(outcome, CauserieError) and not self._abandoned:
-            await self._take_back(outcome)
+            await self._fail(outcome)
         self._tell(outcome)
 
     async def _carried_or_cut(self) -> Outcome:
@@ -310,7 +324,7 @@ class Run:
         if not self._limit.expired():
             self._limit.reschedule(None)
         outputs = [*self._outputs, *(one.body for one in rows)]
-        response = response_body(self.conversation_id, outputs, self._usage) if self.plan.repeatable else None
+        response = response_body(self.conversation_id, outputs, self._usage) if self.plan.repeats else None
         head = rows[-1].position if rows else self._history.head
         await self._journal.commit(rows, head, self._end(state, response=response))
         self._go_on(rows)
@@ -328,12 +342,13 @@ class Run:
         discard = [entry_id for entry_id in self._announced if entry_id not in {one.id for one in kept}]
         return await self._commit(self._rows(answered, kept, cut=True), "cancelled", discard)
 
-    async def _take_back(self, error: CauserieError) -> None:
+    async def _fail(self, error: CauserieError) -> None:
         code = error.status_code if isinstance(error, APIError) else ServerFault.status_code
+        self._untaken = self._end("failed", error=error.message, code=code)
         try:
-            await asyncio.shield(self._journal.fail(self._end("failed", error=error.message, code=code)))
+            await asyncio.shield(self.take_back())
         except CauserieError as trouble:
-            # Without a store there is nobody to tell but the log; the engine takes it back when the store is well.
+            # Without a store there is nobody to tell but the log; the engine tries again when somebody comes.
             log.warning("run.not_taken_back", run_id=self.id, reason=trouble.message)
 
     def _tell(self, outcome: Outcome | CauserieError) -> None:

@@ -209,8 +209,8 @@ class Store(Protocol):
         """Finish what was submitted and let go."""
         ...
 
-    async def load(self, workspace: str, conversation_id: str) -> ConversationRow:
-        """Return a conversation.
+    async def load(self, workspace: str, conversation_id: str, *, announced: bool = True) -> ConversationRow:
+        """Return a conversation; with `announced` False also one that nobody was told of yet.
 
         Raises:
             NotFound: there is none, or it was deleted, or it is not (yet) announced.

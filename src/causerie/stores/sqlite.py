@@ -76,9 +76,9 @@ class SQLiteStore:
         if self._lock is not None:
             self._lock.release()
 
-    async def load(self, workspace: str, conversation_id: str) -> ConversationRow:
+    async def load(self, workspace: str, conversation_id: str, *, announced: bool = True) -> ConversationRow:
         """Return a conversation; see `Store.load`."""
-        return await self._read(lambda db: rows.load(db, workspace, conversation_id))
+        return await self._read(lambda db: rows.load(db, workspace, conversation_id, announced=announced))
 
     async def page(
         self, workspace: str, *, offset: int, limit: int, metadata: Mapping[str, Any]

@@ -41,9 +41,10 @@ def over(db: sqlite3.Connection, statement: str, workspace: str, ranges: Sequenc
     return [row for part in ranges for row in db.execute(statement, {"workspace": workspace, **part._asdict()})]
 
 
-def load(db: sqlite3.Connection, workspace: str, conversation_id: str) -> ConversationRow:
+def load(db: sqlite3.Connection, workspace: str, conversation_id: str, *, announced: bool) -> ConversationRow:
     """Read a conversation; see `Store.load`."""
-    found = db.execute(SQL["load"], {"workspace": workspace, "id": conversation_id}).fetchone()
+    query = {"workspace": workspace, "id": conversation_id, "announced": announced}
+    found = db.execute(SQL["load"], query).fetchone()
     if found is None:
         raise _no_such(conversation_id)
     return conversation(db, workspace, found)

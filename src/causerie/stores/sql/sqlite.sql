@@ -3,7 +3,7 @@
 -- name: load
 SELECT id, created_at, updated_at, settings, name, description, metadata, head, parent_id, parent_entry_id, run_id
 FROM conversation
-WHERE workspace = :workspace AND id = :id AND announced = 1 AND deleted_at IS NULL;
+WHERE workspace = :workspace AND id = :id AND announced >= :announced AND deleted_at IS NULL;
 
 -- name: segments
 SELECT owner, upto FROM segment WHERE workspace = :workspace AND conversation = :id ORDER BY ordinal;

@@ -1,0 +1,65 @@
+"""How a run that lost its owner is carried on: everything that its plan was made of is in the store (D4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from causerie.ids import Clock, Ids
+from causerie.stores.base import BEYOND, EntryRow, Range, RunKey, RunRow, Store
+from causerie.tools.base import Toolset
+from causerie.types.base import decode
+from causerie.types.completion import CompletionArgs
+from causerie.types.responses import ConversationUsageInfo
+from causerie.upstreams.base import Upstream
+
+from .conversation import settings_of
+from .history import History, Private
+from .journal import StoredJournal
+from .offer import offer
+from .plan import Bounds, Plan, Request
+from .recent import Loaded
+from .resume import caught_up
+from .run import Run
+
+# A client may have seen outputs that were never durable. Their places are not given again: the adopted run counts on
+# from the next thousand.
+INDEX_STEP = 1000
+
+
+async def adopted_plan(
+    store: Store, found: RunRow, toolsets: Mapping[str, Toolset], clock: Clock
+) -> tuple[Loaded, Plan]:
+    """Read what is needed to carry `found` on.
+
+    Raises:
+        InvalidRequest: it needs a tool that is not offered any more.
+    """
+    row = await store.load(found.workspace, found.conversation_id, announced=False)
+    request = decode(found.request, Request)
+    beyond = await store.entries(found.workspace, [Range(row.id, row.head, BEYOND)])
+    history = History().extended(await store.entries(found.workspace, row.ranges()))
+    settings, outputs = settings_of(row), beyond[request.inputs :]
+    plan = Plan(
+        run_id=found.id, workspace=found.workspace, conversation_id=found.conversation_id, operation=found.operation,
+        model=settings.model or "", instructions=settings.instructions,
+        args=(settings.completion_args or CompletionArgs()).overridden_by(request.args),
+        offer=await offer(settings.tools or [], toolsets), history=history, inputs=beyond[: request.inputs],
+        stream=request.stream, started_at=found.started_at, repeats=request.repeats, adopted=True, outputs=outputs,
+        missed=caught_up(found, outputs, None, clock),
+        first_index=_next_index(outputs), model_calls=found.model_calls,
+        usage=decode(found.usage, ConversationUsageInfo) if found.usage else ConversationUsageInfo(),
+    )  # fmt: skip
+    return Loaded(row=row, settings=settings, history=history), plan
+
+
+def adopted_run(
+    store: Store, plan: Plan, key: RunKey, upstream: Upstream, ids: Ids, clock: Clock, bounds: Bounds
+) -> Run:
+    """Return the run that `plan` describes, under the right that `key` is."""
+    journal = StoredJournal(store, plan.history.head, key)
+    return Run(plan, journal, upstream, ids=ids, clock=clock, bounds=bounds)
+
+
+def _next_index(outputs: list[EntryRow]) -> int:
+    last = decode(outputs[-1].private, Private).output_index if outputs and outputs[-1].private else None
+    return ((last or 0) // INDEX_STEP + 1) * INDEX_STEP
