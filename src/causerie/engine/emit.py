@@ -40,6 +40,7 @@ class Pending:
         self.arguments: list[str] = []
         self.sent = 0  # pieces of the arguments that have left
         self.output_index = -1
+        self.closed = False  # another call has taken over: JSON that is whole can only be followed by white space
 
     @property
     def call(self) -> Call:
@@ -195,7 +196,7 @@ class Emitter:
         pending = self.calls.setdefault(delta.index, Pending())
         pending.upstream_id += delta.id or ""
         pending.name += delta.name or ""
-        if not delta.arguments:
+        if not delta.arguments or pending.closed:
             return []
         pending.arguments.append(delta.arguments)
         # The name is complete once the arguments begin; before that nobody knows whose call this is.
@@ -204,11 +205,17 @@ class Emitter:
         if self._live is not pending:
             if self._live is not None and not self._live.whole:
                 return []
-            before = [] if self._live is None else self.rest(self._live)
+            before = self._close_live()
             before += self._say_late(now)
             self._live = pending
             return before + self._pieces(pending, now)
         return self._pieces(pending, now)
+
+    def _close_live(self) -> list[OutputEvent]:
+        if self._live is None:
+            return []
+        self._live.closed = True
+        return self.rest(self._live)
 
     def _held(self, pending: Pending) -> bool:
         """Whether a call of the server's own stands before this one, or is this one."""
