@@ -17,8 +17,6 @@ from tests.support.replies import PATIENCE
 from tests.support.running import serving
 from tests.support.scripted import Script, ScriptedServer
 
-pytestmark = pytest.mark.requirement("C-227")
-
 MODEL = b'"model":"MODEL"'
 """Stands for the name of the test's model in the bodies below."""
 DEEP = 5000
@@ -143,6 +141,7 @@ def spoken(raw: Raw, data: bytes) -> Answer:
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
 
 
+@pytest.mark.requirement("C-227")
 @pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON)
 def test_what_is_not_json_is_refused(refuses: Callable[..., list[Answer]], body: bytes) -> None:
     refuses(body, 400)
@@ -154,6 +153,7 @@ def test_json_that_is_no_object_is_refused(refuses: Callable[..., list[Answer]],
         assert answer.json["detail"][0]["loc"] == ["body"]
 
 
+@pytest.mark.requirement("C-227")
 @pytest.mark.parametrize("body", TOO_DEEP.values(), ids=TOO_DEEP)
 def test_json_that_is_nested_too_deep_is_refused(refuses: Callable[..., list[Answer]], body: bytes) -> None:
     for answer in refuses(body, 400):

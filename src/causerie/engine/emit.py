@@ -157,7 +157,8 @@ class Emitter:
         if self._live is not None and not self._live.whole:
             self._late.append(delta)
             return []
-        events = self._say_late(now) if self._late else []
+        events = self._close_live()
+        events += self._say_late(now)
         if isinstance(delta, ReasoningDelta):
             return events + self._think(delta, now)
         if delta.text:
@@ -212,18 +213,21 @@ class Emitter:
         return self._pieces(pending, now)
 
     def _close_live(self) -> list[OutputEvent]:
-        if self._live is None:
+        live, self._live = self._live, None
+        if live is None:
             return []
-        self._live.closed = True
-        return self.rest(self._live)
+        live.closed = True
+        return self.rest(live)
 
     def _held(self, pending: Pending) -> bool:
-        """Whether a call of the server's own stands before this one, or is this one."""
+        """Whether a call stands before this one that is the server's own, or may turn out to be; or this one is."""
         for one in self.calls.values():
             if one.name in self._server_tools:
                 return True
             if one is pending:
                 return False
+            if not one.arguments:
+                return True
         return False
 
     def _pieces(self, pending: Pending, now: datetime) -> list[OutputEvent]:

@@ -84,7 +84,7 @@ def app(engine: Engine, *, max_body_bytes: int, keep_alive_seconds: float) -> St
         finally:
             await engine.close()
 
-    return Starlette(
+    application = Starlette(
         routes=[
             Route(
                 path, Endpoint(handlers, engine, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds)
@@ -95,6 +95,8 @@ def app(engine: Engine, *, max_body_bytes: int, keep_alive_seconds: float) -> St
         exception_handlers={HTTPException: _raise},
         lifespan=lifespan,
     )
+    application.router.redirect_slashes = False  # a POST that is sent elsewhere is a POST that is lost
+    return application
 
 
 async def _raise(_: Request, error: Exception) -> Response:
