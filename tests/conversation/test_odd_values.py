@@ -12,9 +12,10 @@ from tests.support.samples import user
 from tests.support.scripted import Script
 
 ODD = [
-    *("\x00", "a\x00b", " ", "\t\r\n", "\x7f\x80\x9f", "\ud7ff\ue000", "\uffff\U0010ffff", "\ufeffx", "\u202eabc\u2066", "ﷺ"),
-    *("e\u0301", "\u00e9", "🙂", "👩‍👩‍👧‍👦", "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞", "'; drop table entries; --", "%00%s{}$", "../..", "\\u0000\\", '"', "null"),
-    *("x" * 256, "</script>", "-0", "data: x\n\nevent: y"),
+    *("\x00", "a\x00b", " ", "\t\r\n", "\x7f\x80\x9f", "\ud7ff\ue000", "\uffff\U0010ffff", "\ufeffx"),
+    *("\u202eabc\u2066", "ﷺ", "e\u0301", "\u00e9", "🙂", "👩\u200d👩\u200d👧\u200d👦", "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞"),
+    *("'; drop table entries; --", "%00%s{}$", "../..", "\\u0000\\", '"', "null", "</script>", "-0"),
+    *("x" * 256, "data: x\n\nevent: y"),
 ]  # fmt: skip
 NUMBERS = [
     *("0", "-0", "1", "9223372036854775807", "9223372036854775808", "18446744073709551616", "-9223372036854775809"),
@@ -76,11 +77,15 @@ def test_odd_text_is_kept_wherever_text_may_be(raw: Raw, model: Script, odd: str
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number[:30])
 def test_numbers_are_kept_as_they_are_or_refused(raw: Raw, model: Script, number: str) -> None:
     free = f'{{"a":{number},"b":[{number}]}}'
-    body = f'''{{"model":"{model.name}","metadata":{free},
-        "inputs":[{{"tool_call_id":"t","name":"f","arguments":{free}}},{{"tool_call_id":"t","result":"x"}},
-                  {{"type":"tool.execution","name":"x","arguments":"","info":{free}}},{{"role":"user","content":"x"}}],
-        "tools":[{{"type":"function","function":{{"name":"f","parameters":{free}}}}}],
-        "completion_args":{{"response_format":{{"type":"json_schema","json_schema":{{"name":"x","schema":{free}}}}}}}}}'''
+    inputs = (
+        f'{{"tool_call_id":"t","name":"f","arguments":{free}}},{{"tool_call_id":"t","result":"x"}},'
+        f'{{"type":"tool.execution","name":"x","arguments":"","info":{free}}},{{"role":"user","content":"x"}}'
+    )
+    wanted = f'{{"type":"json_schema","json_schema":{{"name":"x","schema":{free}}}}}'
+    body = (
+        f'{{"model":"{model.name}","metadata":{free},"inputs":[{inputs}],"completion_args":{{"response_format":{wanted}}},'
+        f'"tools":[{{"type":"function","function":{{"name":"f","parameters":{free}}}}}]}}'
+    )
     answer = raw.post("/v1/conversations", body.encode())
     expected = json.loads(free)
 
