@@ -228,12 +228,12 @@ class _Talk:
 
 
 async def growth(bench: Bench) -> Numbers:
-    """One conversation to turn 510: turns 490 to 510 beside turns 8 to 12 of short ones, taken in between."""
-    late_from, late_to = 490, 510
+    """One conversation to turn 520: turns 481 to 520 beside turns 8 to 12 of short ones, taken in between."""
+    late_from, late_to = 481, 520
     late, early, late_direct, early_direct = [], [], [], []
     async with bench.server() as server, bench.both(server) as (ours, theirs):
         long = _Talk(bench, server, ours, theirs)
-        shorts = [_Talk(bench, server, ours, theirs) for _ in range(5)]
+        shorts = [_Talk(bench, server, ours, theirs) for _ in range(8)]
         for talk, turns_before in ((long, late_from - 1), *((short, 7) for short in shorts)):
             for _ in range(turns_before):
                 await talk.take_turn()

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 import processes
 import report
@@ -38,32 +39,45 @@ BUSY = 0.15  # cores that others may use before the report says so
 LEAST_ROUNDS = 3
 
 
-class Record:
-    """What all rounds of all figures came to."""
+class Taken(NamedTuple):
+    """One round of one figure, and how many cores other processes used meanwhile."""
 
-    def __init__(self) -> None:
-        """Start empty."""
-        self.numbers: dict[str, list[Numbers]] = defaultdict(list)
-        self.others: dict[str, list[float]] = defaultdict(list)
+    others: float
+    numbers: Numbers
+
+
+class Record:
+    """What the rounds of all figures came to."""
+
+    def __init__(self, rounds: int) -> None:
+        """Start empty; `rounds` of each figure are going to count."""
+        self._rounds_wanted = rounds
+        self.taken: dict[str, list[Taken]] = defaultdict(list)
 
     async def take(self, figure: Figure, bench: Bench) -> None:
         """Run one round of a figure and note how much of the machine others used meanwhile."""
         gc.collect()
         began, machine, own = time.perf_counter(), processes.machine_cpu(), processes.own_cpu()
         async with asyncio.timeout(ROUND_LIMIT):
-            self.numbers[figure.name].append(await figure.round(bench))
+            numbers = await figure.round(bench)
         spent = time.perf_counter() - began
         others = processes.machine_cpu() - machine - (processes.own_cpu() - own)
-        self.others[figure.name].append(max(others, 0.0) / spent)
+        self.taken[figure.name].append(Taken(max(others, 0.0) / spent, numbers))
+
+    def counted(self, figure: Figure) -> list[Taken]:
+        """Return the rounds that count: those in which others were least in the way, whatever they came to."""
+        return sorted(self.taken[figure.name], key=lambda one: one.others)[: self._rounds_wanted]
+
+    def disturbed(self, figure: Figure) -> bool:
+        """Whether others were in the way of too many of the rounds so far."""
+        return any(one.others > BUSY for one in self.counted(figure))
 
     def rows(self, figures: list[Figure]) -> list[Row]:
         """Return the lines of the report."""
         return [row for figure in figures for row in self._rows(figure)]
 
     def _rows(self, figure: Figure) -> list[Row]:
-        taken = self.numbers[figure.name]
-        if not taken:
-            return []
+        taken = [one.numbers for one in self.counted(figure)]
         middle = {key: statistics.median(numbers[key] for numbers in taken) for key in taken[0]}
         return [
             Row(
@@ -79,25 +93,25 @@ class Record:
         ]
 
 
-async def measure(figures: list[Figure], rounds: int, bench: Bench) -> Record:
-    """Run every figure once, then again, so that a busy minute of the machine touches one round of each."""
-    record = Record()
-    for number in range(rounds):
+async def measure(figures: list[Figure], rounds: int, patience: int, bench: Bench) -> Record:
+    """Run every figure once, then again, so that a busy minute of the machine touches one round of each.
+
+    Up to `patience` more rounds are taken of figures that others were in the way of.
+    """
+    record = Record(rounds)
+    for number in range(rounds + patience):
         for figure in figures:
-            print(f"round {number + 1} of {rounds}: {figure.name}", file=sys.stderr, flush=True)
-            await record.take(figure, bench)
+            if number < rounds or record.disturbed(figure):
+                print(f"round {number + 1}: {figure.name}", file=sys.stderr, flush=True)
+                await record.take(figure, bench)
     return record
 
 
-def facts(given: argparse.Namespace, root: Path) -> dict[str, object]:
-    """Return what has to be known to compare this report with another."""
+def facts(root: Path) -> dict[str, object]:
+    """Return what has to be known of the machine to compare this report with another."""
     return {
-        "when": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(),
-            "file_system": processes.filesystem(root), "durable_write_ms": processes.durable_write_ms(root),
-        },
-        "options": {"quick": given.quick, "rounds": given.rounds, "per_write": given.per_write, "serve": given.serve},
+        "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version(),
+        "file_system": processes.filesystem(root), "durable_write_ms": processes.durable_write_ms(root),
     }  # fmt: skip
 
 
@@ -108,25 +122,26 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="look for a shorter time; the figures shake more")
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of: {', '.join(names)}")
     parser.add_argument("--rounds", type=int, default=LEAST_ROUNDS, help="rounds of each figure (default 3)")
+    parser.add_argument("--patience", type=int, default=2, help="more rounds where others were in the way (default 2)")
     parser.add_argument("--per-write", type=int, default=1, help="tokens that the upstream sends in one write")
     parser.add_argument("--serve", default=processes.SERVE, help="how the server is started (default: %(default)s)")
     parser.add_argument("--report", type=Path, default=REPORTS / "bench.json", help="where the JSON goes")
     given = parser.parse_args(arguments)
-    if given.rounds < 1 or given.per_write < 1:
-        parser.error("--rounds and --per-write begin at 1")
+    if given.rounds < 1 or given.per_write < 1 or given.patience < 0:
+        parser.error("--rounds and --per-write begin at 1, --patience at 0")
     return given
 
 
-def show(record: Record, rows: list[Row], machine: dict[str, object]) -> None:
+def show(record: Record, figures: list[Figure], machine: dict[str, object]) -> None:
     """Print the table and what has to be known to read it."""
-    print(report.table(rows))
+    print(report.table(record.rows(figures)))
     print(f"\ndisk: {machine['durable_write_ms']:.2f} ms for a durable 4 kB on {machine['file_system']}")
     if machine["file_system"] in ("tmpfs", "ramfs"):
         print("      which is memory: nothing here was durable, and the figures of stored turns are flattered")
-    busy = {name: statistics.median(cores) for name, cores in record.others.items()}
+    busy = {figure.name: statistics.median(one.others for one in record.counted(figure)) for figure in figures}
     disturbed = ", ".join(f"{name} {cores:.2f}" for name, cores in busy.items() if cores > BUSY)
     if disturbed:
-        print(f"others used the machine meanwhile (cores): {disturbed}; run it again when it is quiet")
+        print(f"busy: others used the machine meanwhile (cores): {disturbed}; run it again when it is quiet")
 
 
 def main() -> int:
@@ -137,18 +152,21 @@ def main() -> int:
     REPORTS.mkdir(exist_ok=True)
     root = Path(tempfile.mkdtemp(prefix="bench-", dir=REPORTS))
     try:
-        known = facts(given, root)
+        machine = facts(root)
         with processes.upstream() as (pid, port):
             bench = Bench(pid, port, given.serve, root, given.quick, given.per_write)
-            record = uvloop.run(measure(figures, given.rounds, bench))
+            record = uvloop.run(measure(figures, given.rounds, given.patience, bench))
     except (LoadError, WireError, ProcessError, TimeoutError, OSError) as error:
         print(f"could not measure: {str(error) or type(error).__name__}", file=sys.stderr)
         return 2
     finally:
         shutil.rmtree(root, ignore_errors=True)
     rows = record.rows(figures)
-    show(record, rows, known["machine"])  # type: ignore[arg-type]  # facts are plain JSON
-    report.write_json(given.report, {**known, "others_cores": record.others}, rows)
+    options = {name: getattr(given, name) for name in ("quick", "rounds", "patience", "per_write", "serve")}
+    known = {"when": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "options": options}
+    show(record, figures, machine)
+    others = {name: [one.others for one in taken] for name, taken in record.taken.items()}
+    report.write_json(given.report, {**known, "machine": machine, "others_cores": others}, rows)
     return report.exit_code(rows)
 
 

@@ -114,6 +114,12 @@ def raised() -> Iterator[tuple[int, type[errors.CauserieError]]]:
     yield from below(errors.CauserieError, 0)
 
 
+def heading(struct: Struct) -> str:
+    """Return the heading under which a type stands."""
+    tag = struct.__struct_config__.tag
+    return f"`{tag}`" if tag and struct.__module__ == events.__name__ else struct.__name__
+
+
 def table(head: list[str], rows: Iterable[list[str]]) -> str:
     """Return a table in Markdown."""
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
@@ -142,7 +148,7 @@ def _answer(kind: Any) -> str:
         return "nothing"
     if get_origin(kind) is list:
         return f"a list of {_answer(get_args(kind)[0])}"
-    return " or ".join(f"[{one.__name__}](#{_anchor(_heading(one))})" for one in get_args(kind) or (kind,))
+    return " or ".join(f"[{one.__name__}](#{_anchor(heading(one))})" for one in get_args(kind) or (kind,))
 
 
 def _last() -> str:
@@ -154,7 +160,7 @@ def _struct(struct: Struct, fields: Fields) -> str:
     what = (struct.__doc__ or "").strip()
     kind = f'`type`: `"{tag}"`. ' if tag else ""
     shown = _table_of(struct, fields)
-    return "\n\n".join([f"### {_heading(struct)}", f"{kind}{what}", *([shown] if shown else [])])
+    return "\n\n".join([f"### {heading(struct)}", f"{kind}{what}", *([shown] if shown else [])])
 
 
 def _table_of(struct: Struct, fields: Fields) -> str:
@@ -184,7 +190,7 @@ def _type(kind: Any) -> str:
         case inspect.DictType():
             return "object" if isinstance(kind.value_type, inspect.AnyType) else f"object of {_type(kind.value_type)}"
         case inspect.StructType():
-            return f"[{_name(kind.cls)}](#{_anchor(_heading(kind.cls))})"
+            return f"[{kind.cls.__name__}](#{_anchor(heading(kind.cls))})"
         case inspect.LiteralType():
             return ", ".join(f"`{json.dumps(value)}`" for value in kind.values)
         case inspect.IntType() | inspect.FloatType():
@@ -240,17 +246,8 @@ def _request(one: Operation) -> str:
 
 
 def _named(union: Any) -> str:
-    return ", ".join(f"[`{kind.__struct_config__.tag}`](#{_anchor(_heading(kind))})" for kind in get_args(union))
+    return ", ".join(f"[`{kind.__struct_config__.tag}`](#{_anchor(heading(kind))})" for kind in get_args(union))
 
 
-def _heading(struct: Struct) -> str:
-    tag = struct.__struct_config__.tag
-    return f"`{tag}`" if tag and struct.__module__ == events.__name__ else _name(struct)
-
-
-def _name(struct: Struct) -> str:
-    return struct.__name__
-
-
-def _anchor(heading: str) -> str:
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+def _anchor(text: str) -> str:
+    return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")

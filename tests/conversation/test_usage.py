@@ -34,7 +34,7 @@ def search(searching: tuple[str, ScriptedToolset], connect: Callable[[str], SDK]
     return connect(url), toolset
 
 
-def usage_of(sdk: SDK, streamed: bool, operation: str = "start", **arguments: object) -> dict[str, object]:  # noqa: FBT001
+def usage_of(sdk: SDK, streamed: bool, operation: str = "start", **arguments: object) -> dict[str, object]:
     """Run `operation` and return the usage that it reports."""
     if streamed:
         done = getattr(sdk, f"{operation}_stream")(**arguments)[-1]

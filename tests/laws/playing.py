@@ -110,6 +110,13 @@ class Toolbox:
         return result
 
 
+def _is_object(call: dict[str, Any]) -> bool:
+    try:
+        return isinstance(json.loads(call["function"]["arguments"]), dict)
+    except ValueError:
+        return False
+
+
 def flaws(messages: list[dict[str, Any]]) -> list[str]:
     """Say what is wrong with a prompt: what makes a strict model server refuse it, for good.
 
@@ -132,8 +139,9 @@ def flaws(messages: list[dict[str, Any]]) -> list[str]:
         waiting = {call["id"] for call in calls}
         if len(waiting) != len(calls) or "" in waiting:
             found.append(f"{where}: call ids that do not tell calls apart: {[call['id'] for call in calls]}")
-        if role == "user" and not (isinstance(message["content"], str) or message["content"]):
-            found.append(f"{where}: nothing said")
+        found += [f"{where}: arguments that are no JSON object: {call}" for call in calls if not _is_object(call)]
+        if not (message["content"] or calls or message.get("reasoning_content") or message.get("reasoning")):
+            found.append(f"{where} ({role}): nothing said")
         if "prefix" in message and message is not messages[-1]:
             found.append(f"{where}: a prefix that is not last")
     if waiting:

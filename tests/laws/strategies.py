@@ -147,7 +147,7 @@ def handed_over() -> dict[str, Any]:
 thought = {
     "type": "message.output",
     "content": [
-        {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}], "signature": "signed"},
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}], "closed": True, "signature": "signed"},
         {"type": "text", "text": "So."},
         {"type": "tool_reference", "tool": "web_search", "title": "A page", "url": "http://127.0.0.1/"},
     ],

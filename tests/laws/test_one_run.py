@@ -11,13 +11,7 @@ from causerie.tools.base import ToolResult
 
 from .playing import Turn
 from .strategies import inputs, results, scripts
-from .world import Listed, World, laws
-
-
-def answers(told: list[Listed], text: str = "fine") -> list[Listed]:
-    """Return a result for every call that waits for one."""
-    calls = [entry["tool_call_id"] for entry in told if entry["type"] == "function.call"]
-    return [{"type": "function.result", "tool_call_id": call, "result": text} for call in calls]
+from .world import World, answers, laws
 
 
 @laws(150)

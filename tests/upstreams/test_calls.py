@@ -71,6 +71,11 @@ F, G = "f", "g"
             id="every call has the index 0",
         ),
         pytest.param(
+            [[call(0, "a", F, "")], [call(0, "b", G, "{")], [call(0, arguments="}")]],
+            [CallDelta(0, "a", "f"), CallDelta(1, "b", "g", "{"), CallDelta(1, arguments="}")],
+            id="every call has the index 0, and the first no arguments",
+        ),
+        pytest.param(
             [[call(0, None, F, "{}")], [call(0, None, F, '{"x":1}')]],
             [CallDelta(0, None, "f", "{}"), CallDelta(1, None, "f", '{"x":1}')],
             id="every call has the index 0, and no id",

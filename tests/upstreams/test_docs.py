@@ -18,14 +18,12 @@ UPSTREAMS = (DOCS / "upstreams.md").read_text("utf-8")
 
 
 def test_the_scripts_in_the_docs_are_scripts() -> None:
-    scripts = re.findall(r"```toml\n(.*?)```", REHEARSAL, re.DOTALL)
-    assert scripts
-    assert all(Script.parse(script).rules for script in scripts)
+    blocks = re.findall(r"```toml\n(.*?)```", REHEARSAL, re.DOTALL)
+    scripts = [Script.parse(block) for block in blocks if "[[rules]]" in block]
+    assert any(script.rules for script in scripts)
 
 
 def test_every_key_of_a_script_is_documented() -> None:
-    rule = Script.__annotations__["rules"]
-    assert rule == "list[_Rule]"
     keys = {*Script.__struct_fields__} - {"rules"}
     (first,) = Script.parse('[[rules]]\ntext = "x"').rules
     keys |= {*first.__struct_fields__}

@@ -40,6 +40,7 @@ class Pending:
         self.arguments: list[str] = []
         self.sent = 0  # pieces of the arguments that have left
         self.output_index = -1
+        self.closed = False  # another call has taken over: JSON that is whole can only be followed by white space
 
     @property
     def call(self) -> Call:
@@ -156,7 +157,8 @@ class Emitter:
         if self._live is not None and not self._live.whole:
             self._late.append(delta)
             return []
-        events = self._say_late(now) if self._late else []
+        events = self._close_live()
+        events += self._say_late(now)
         if isinstance(delta, ReasoningDelta):
             return events + self._think(delta, now)
         if delta.text:
@@ -195,7 +197,7 @@ class Emitter:
         pending = self.calls.setdefault(delta.index, Pending())
         pending.upstream_id += delta.id or ""
         pending.name += delta.name or ""
-        if not delta.arguments:
+        if not delta.arguments or pending.closed:
             return []
         pending.arguments.append(delta.arguments)
         # The name is complete once the arguments begin; before that nobody knows whose call this is.
@@ -204,19 +206,28 @@ class Emitter:
         if self._live is not pending:
             if self._live is not None and not self._live.whole:
                 return []
-            before = [] if self._live is None else self.rest(self._live)
+            before = self._close_live()
             before += self._say_late(now)
             self._live = pending
             return before + self._pieces(pending, now)
         return self._pieces(pending, now)
 
+    def _close_live(self) -> list[OutputEvent]:
+        live, self._live = self._live, None
+        if live is None:
+            return []
+        live.closed = True
+        return self.rest(live)
+
     def _held(self, pending: Pending) -> bool:
-        """Whether a call of the server's own stands before this one, or is this one."""
+        """Whether a call stands before this one that is the server's own, or may turn out to be; or this one is."""
         for one in self.calls.values():
             if one.name in self._server_tools:
                 return True
             if one is pending:
                 return False
+            if not one.arguments:
+                return True
         return False
 
     def _pieces(self, pending: Pending, now: datetime) -> list[OutputEvent]:

@@ -7,6 +7,7 @@ a group of calls that a branch was cut through.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -75,7 +76,9 @@ def assistant_message(
     signature: str | None = None,
 ) -> bytes:  # fmt: skip
     """Render what the model said in one turn, its reasoning in the field that it came in."""
-    message: dict[str, Any] = {"role": "assistant", "content": content}
+    # Some servers refuse an assistant that says nothing, others two user messages in a row: a blank suits both.
+    silent = not (content or calls or reasoning)
+    message: dict[str, Any] = {"role": "assistant", "content": " " if silent else content}
     if reasoning and field == "content":
         thinking: dict[str, Any] = {"type": "thinking", "thinking": [{"type": "text", "text": reasoning}]}
         if signature is not None:
@@ -85,7 +88,7 @@ def assistant_message(
         message[field] = reasoning
     if calls:
         message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _object(call.arguments)}}
             for call in calls
         ]
     return encode(message)
@@ -174,6 +177,15 @@ def _executed(entry: ToolExecutionEntry) -> Call:
 
 def _handover(entry: AgentHandoffEntry) -> str:
     return f"[{entry.previous_agent_name} handed over to {entry.next_agent_name}.]"
+
+
+def _object(arguments: str) -> str:
+    """Arguments as every server can read them: they parse those of past calls, and a call may have been cut short."""
+    try:
+        readable = isinstance(json.loads(arguments or "{}"), dict)
+    except (ValueError, RecursionError):
+        readable = False
+    return (arguments or "{}") if readable else encode({"arguments": arguments}).decode()
 
 
 def _user_content(content: str | Sequence[OutputChunk]) -> str | list[dict[str, Any]]:

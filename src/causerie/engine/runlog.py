@@ -61,8 +61,10 @@ class RunLog:
 
     def append(self, events: list[Event]) -> None:
         """Add events; the one that ends a run ends its log."""
+        if not events:
+            return  # nobody is woken for nothing
         self.events += events
-        if events and isinstance(events[-1], LAST_EVENTS):
+        if isinstance(events[-1], LAST_EVENTS):
             self.ended = True
         self._wake()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 
 from causerie.errors import Forbidden
 
 LOCAL_WORKSPACE = "local"
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:]+))(?::\d*)?")
 
 
 def workspace_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
@@ -26,8 +28,11 @@ def workspace_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host
-    if name.lower() == "localhost" or name.lower().endswith(".localhost"):
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    name = (found["v6"] or found["name"]).lower()
+    if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(name).is_loopback

@@ -73,12 +73,14 @@ def app(engine: Engine, options: Options) -> Starlette:
         finally:
             await engine.close()
 
-    return Starlette(
+    application = Starlette(
         routes=[Route(path, Endpoint(handlers, engine, options)) for path, handlers in paths.items()],
         middleware=[Middleware(Edge, ids=Ids())],
         exception_handlers={HTTPException: _raise},
         lifespan=lifespan,
     )
+    application.router.redirect_slashes = False  # a POST that is sent elsewhere is a POST that is lost
+    return application
 
 
 async def _raise(_: Request, error: Exception) -> Response:

@@ -43,6 +43,7 @@ class Fold:
         self._pieces: list[str] = []
         self._chunks: list[OutputChunk] = []
         self._content_index = 0
+        self._chunk_ended = False
         self._last: OutputEvent | None = None
 
     def feed(self, event: OutputEvent) -> OutputEntry | None:
@@ -78,7 +79,7 @@ class Fold:
             content = event.content
             if event.content_index != self._content_index:
                 self._end_text()
-                self._content_index = event.content_index
+                self._content_index, self._chunk_ended = event.content_index, True
             if isinstance(content, str):
                 self._pieces.append(content)
             elif isinstance(content, TextChunk):
@@ -90,7 +91,9 @@ class Fold:
         self._last = event
 
     def _add_chunk(self, chunk: OutputChunk) -> None:
-        before = self._chunks[-1] if self._chunks and not self._pieces else None
+        goes_on = self._chunks and not self._pieces and not self._chunk_ended
+        before = self._chunks[-1] if goes_on else None
+        self._chunk_ended = False
         if isinstance(chunk, ThinkChunk) and isinstance(before, ThinkChunk):
             self._chunks[-1] = _joined(before, chunk)
         else:

@@ -24,7 +24,9 @@ OnDisconnect = Literal["continue", "cancel"]
 AgentVersion = str | int
 
 MAX_DEPTH = 128
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*+"', re.DOTALL)
+_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _HALF_PAIR = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 )
@@ -107,7 +109,7 @@ def decode_request(data: bytes, kind: type[T]) -> T:
         if not _infer_types(plain):
             raise invalid(error, plain) from None
         return _convert(plain, kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error, data) from None
 
 
@@ -140,11 +142,13 @@ def _convert(plain: Any, kind: type[T]) -> T:
 def _plain(data: bytes) -> Any:
     try:
         return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error, data) from None
 
 
 def _malformed(error: Exception, data: bytes) -> BadRequest:
+    if isinstance(error, RecursionError):
+        return BadRequest(f"The request body is nested more than {MAX_DEPTH} levels deep. Flatten it and try again.")
     if isinstance(error, UnicodeDecodeError):
         return BadRequest("The request body is not valid UTF-8.")
     if _HALF_PAIR.search(data):
@@ -156,18 +160,19 @@ def _malformed(error: Exception, data: bytes) -> BadRequest:
 
 
 def _depth(data: bytes) -> int:
-    # Counting is a few nanoseconds a byte and settles nearly every request; only then are the brackets walked.
+    """How deep the JSON is nested, where that could be too deep; every step is one pass at the speed of C."""
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return 0
-    depth = deepest = 0
-    for token in _BRACKETS.finditer(data):
-        mark = token[0]
-        if mark in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif mark in b"]}":
-            depth -= 1
-    return deepest
+    brackets = _STRING.sub(b"", data).translate(_TO_SQUARE, _NO_BRACKETS)
+    if b"[" * (MAX_DEPTH + 1) in brackets:
+        return MAX_DEPTH + 1
+    depth = 0
+    while depth <= MAX_DEPTH:  # each pass takes away what is innermost
+        outer = brackets.replace(b"[]", b"")
+        if len(outer) == len(brackets):
+            break
+        depth, brackets = depth + 1, outer
+    return depth
 
 
 def _at(plain: Any, path: list[str | int]) -> Any:

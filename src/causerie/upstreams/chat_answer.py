@@ -167,11 +167,11 @@ class Answer:
             # Servers that send both fields say the same thing in each.
             deltas.append(ReasoningDelta(message.reasoning, "reasoning"))
         content = message.content
-        if content.__class__ is str:
+        if isinstance(content, str):
             if content:
                 deltas.append(TextDelta(content))
         elif content:
-            self._read_parts(content, deltas)  # type: ignore[arg-type]  # what is no text is a list here
+            self._read_parts(content, deltas)
         if message.refusal:
             deltas.append(TextDelta(message.refusal))
         if message.tool_calls:

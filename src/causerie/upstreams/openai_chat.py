@@ -80,7 +80,7 @@ class OpenAIChat:
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "causerie"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
-        self._dialect = dialect
+        self._dialect: Dialect = dialect
         self._model_names = dict(model_names or {})
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout, sock_read=read_timeout)
         self._read_timeout = read_timeout

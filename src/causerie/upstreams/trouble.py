@@ -41,7 +41,7 @@ _MEANING: dict[int, tuple[type[APIError], str]] = {
     503: (UpstreamUnavailable, "is not available"),
     504: (UpstreamTimeout, "did not answer in time"),
 }
-_HINTS = dict.fromkeys((404, 405), " (its base URL has to be the part before /chat/completions)")
+_HINTS: dict[int, str] = dict.fromkeys((404, 405), " (its base URL has to be the part before /chat/completions)")
 _LONGEST = 500
 _SHORTEST_SECRET = 6
 _NO_MODEL_CODES = frozenset({"model_not_found", "model_not_exist", "invalid_model", "1500"})

@@ -1,0 +1,197 @@
+"""The run log: one writer, any number of readers, and nobody waits for anybody (D2)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from causerie.engine.runlog import Reader, RunLog
+from causerie.types.events import Event, MessageOutputEvent, ResponseDoneEvent, ResponseErrorEvent, ResponseStartedEvent
+from causerie.types.responses import ConversationUsageInfo
+
+AT = datetime(2025, 3, 1, 12, 0, 0, 1, UTC)
+STARTED: Event = ResponseStartedEvent(created_at=AT, conversation_id="conv_1")
+DONE: Event = ResponseDoneEvent(created_at=AT, usage=ConversationUsageInfo())
+FAILED: Event = ResponseErrorEvent(created_at=AT, message="Broken.", code=502)
+PATIENCE = 10.0
+FOR_EVER = 3600.0
+
+
+def piece(text: str) -> Event:
+    """A piece of a message."""
+    return MessageOutputEvent(created_at=AT, id="msg_1", content=text)
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a test on a loop, for a bounded time."""
+    asyncio.run(asyncio.wait_for(test(), PATIENCE))
+
+
+async def all_of(reader: Reader) -> list[list[Event]]:
+    """Read to the end, batch by batch."""
+    found = []
+    while not reader.ended:
+        found.append(await reader.batch())
+    return found
+
+
+async def waiting(read: Coroutine[Any, Any, list[Event]]) -> asyncio.Task[list[Event]]:
+    """Return a reading that has come to where it waits."""
+    task = asyncio.create_task(read)
+    await asyncio.sleep(0)
+    assert not task.done()
+    return task
+
+
+def test_what_is_there_is_one_batch() -> None:
+    async def test() -> None:
+        log = RunLog()
+        log.append([STARTED])
+        log.append([piece("a"), piece("b")])
+        reader = log.reader()
+        assert await reader.batch() == [STARTED, piece("a"), piece("b")]
+        log.append([DONE])
+        assert not reader.ended
+        assert await reader.batch() == [DONE]
+        assert reader.ended
+
+    run(test)
+
+
+@pytest.mark.parametrize("last", [DONE, FAILED])
+def test_the_last_event_ends_the_log(last: Event) -> None:
+    async def test() -> None:
+        log = RunLog()
+        reader = log.reader()
+        log.append([STARTED, last])
+        assert log.ended
+        assert await all_of(reader) == [[STARTED, last]]
+        assert await reader.batch() == []
+
+    run(test)
+
+
+def test_a_reader_waits_for_more_and_gets_it_at_once() -> None:
+    async def test() -> None:
+        log = RunLog()
+        reader = log.reader()
+        read = await waiting(reader.batch())
+        log.append([STARTED])
+        assert await read == [STARTED]
+        read = await waiting(reader.batch(FOR_EVER))
+        log.append([piece("a"), piece("b")])
+        assert await read == [piece("a"), piece("b")]
+
+    run(test)
+
+
+def test_nothing_appended_wakes_nobody() -> None:
+    async def test() -> None:
+        log = RunLog()
+        read = await waiting(log.reader().batch())
+        log.append([])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not read.done()
+        log.append([STARTED])
+        assert await read == [STARTED]
+
+    run(test)
+
+
+def test_silence_is_an_empty_batch() -> None:
+    async def test() -> None:
+        log = RunLog()
+        reader = log.reader()
+        assert await reader.batch(0.0) == []
+        assert not reader.ended
+        log.append([STARTED])
+        assert await reader.batch(FOR_EVER) == [STARTED]
+        assert await reader.batch(0.0) == []
+        log.append([DONE])
+        assert await reader.batch(0.0) == [DONE]
+
+    run(test)
+
+
+def test_a_late_reader_reads_from_the_start_and_one_that_comes_back_from_where_it_was() -> None:
+    async def test() -> None:
+        log = RunLog()
+        events = [STARTED, piece("a"), piece("b"), DONE]
+        log.append(events)
+        for after in range(5):
+            reader = log.reader(after)
+            assert reader.ended is (after == 4)
+            assert await reader.batch() == events[after:]
+
+    run(test)
+
+
+def test_readers_do_not_disturb_each_other() -> None:
+    async def test() -> None:
+        log = RunLog()
+        quick, slow = log.reader(), log.reader()
+        read = asyncio.create_task(all_of(quick))
+        for event in (STARTED, piece("a"), DONE):
+            log.append([event])
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert await read == [[STARTED], [piece("a")], [DONE]]
+        assert await all_of(slow) == [[STARTED, piece("a"), DONE]]
+
+    run(test)
+
+
+def test_a_reader_that_leaves_waits_no_longer() -> None:
+    async def test() -> None:
+        log = RunLog()
+        leaving, staying = log.reader(), log.reader()
+        left, stayed = await waiting(leaving.batch()), await waiting(staying.batch())
+        leaving.leave()
+        assert await left == []
+        assert leaving.ended
+        assert not stayed.done()
+        log.append([STARTED])
+        assert await stayed == [STARTED]
+
+    run(test)
+
+
+def test_a_reader_may_leave_before_it_waits() -> None:
+    async def test() -> None:
+        reader = RunLog().reader()
+        reader.leave()
+        assert reader.ended
+        assert await reader.batch() == []
+
+    run(test)
+
+
+def test_a_reader_that_is_cancelled_is_forgotten() -> None:
+    async def test() -> None:
+        log = RunLog()
+        reader = log.reader()
+        read = await waiting(reader.batch(FOR_EVER))
+        read.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await read
+        log.append([STARTED, DONE])
+        assert await all_of(reader) == [[STARTED, DONE]]
+
+    run(test)
+
+
+def test_a_log_can_end_without_a_last_event() -> None:
+    async def test() -> None:
+        log = RunLog()
+        read = await waiting(log.reader().batch())
+        log.end()
+        assert await read == []
+        assert log.ended
+        assert log.reader().ended
+
+    run(test)
