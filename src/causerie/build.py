@@ -80,14 +80,14 @@ def build_upstream(settings: Settings) -> Upstream:
     return Router(routes, default)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None) -> None:
     """Serve until told to stop.
 
     Raises:
         OSError: the address cannot be listened on.
         StoreError: the database cannot be opened.
     """
-    engine = build_engine(settings)
+    engine = build_engine(settings, toolsets=toolsets)
     application = _app(settings, engine)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     host = f"[{settings.host}]" if family is socket.AF_INET6 else settings.host

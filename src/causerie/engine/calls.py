@@ -47,9 +47,20 @@ class ToolCalls:
         """
         recorded = await self._journal.reserve(reservation)
         if recorded is not None and recorded.result is not None:
-            return decode(recorded.result, ToolResult)
-        if recorded is not None and not served.repeatable:
-            return ToolResult(error=UNKNOWN)
+            result = decode(recorded.result, ToolResult)
+        elif recorded is not None and not served.repeatable:
+            result = ToolResult(error=UNKNOWN)
+        else:
+            result = await self._execute(call, served)
+            await self._journal.settle(reservation.key, encode(result))
+        if len(result.output.encode()) > self._bounds.tool_output_bytes:
+            raise BadRequest(
+                f"The tool '{call.name}' returned more than {self._bounds.tool_output_bytes} bytes "
+                "(setting max_tool_output_bytes). History is as it was before."
+            )
+        return result
+
+    async def _execute(self, call: Pending, served: Served) -> ToolResult:
         context = ToolContext(
             workspace=self._plan.workspace, conversation_id=self._plan.conversation_id, run_id=self._plan.run_id,
             tool_call_id=call.tool_call_id,
@@ -57,20 +68,13 @@ class ToolCalls:
         limit = asyncio.timeout(self._bounds.tool_seconds)
         try:
             async with limit:
-                result = await served.toolset.call(call.name, call.text, context)
+                return await served.toolset.call(call.name, call.text, context)
         except TimeoutError:
             if not limit.expired():
                 raise
-            result = ToolResult(
-                error=f"The tool was stopped after {self._bounds.tool_seconds:g} seconds (setting tool_seconds)."
-            )
-        await self._journal.settle(reservation.key, encode(result))
-        if len(result.output.encode()) > self._bounds.tool_output_bytes:
-            raise BadRequest(
-                f"The tool '{call.name}' returned more than {self._bounds.tool_output_bytes} bytes "
-                "(setting max_tool_output_bytes). History is as it was before."
-            )
-        return result
+        return ToolResult(
+            error=f"The tool was stopped after {self._bounds.tool_seconds:g} seconds (setting tool_seconds)."
+        )
 
 
 def told(result: ToolResult) -> str:

@@ -32,7 +32,7 @@ from causerie.upstreams.base import Delta, ModelRequest, Upstream
 
 from .calls import ToolCalls, told
 from .emit import Emitter, Pending
-from .history import History, Private, row
+from .history import Private, row
 from .journal import Journal
 from .plan import Bounds, Outcome, Plan, response_body
 from .prompt import Rendered, assistant_message, messages, tool_message
@@ -321,7 +321,7 @@ class Run:
     async def _commit(self, rows: Sequence[EntryRow], state: RunState, discard: Sequence[str] = ()) -> Outcome:
         """Make the outputs durable and free the conversation; only then may anybody learn that the run is done."""
         self._finishing = True  # from here on it counts or it does not: neither time nor a cancel comes between
-        if not self._limit.expired():
+        if state == "done":
             self._limit.reschedule(None)
         outputs = [*self._outputs, *(one.body for one in rows)]
         response = response_body(self.conversation_id, outputs, self._usage) if self.plan.repeats else None
@@ -378,13 +378,13 @@ class Run:
         )  # fmt: skip
 
     def _report(self, outcome: Outcome | CauserieError) -> None:
-        state = "done"
+        event = "run.done"
         if isinstance(outcome, CauserieError):
-            state = "failed"
+            event = "run.failed"
         elif outcome.cancelled:
-            state = "cancelled"
+            event = "run.cancelled"
         log.info(
-            f"run.{state}", run_id=self.id, conversation_id=self.conversation_id,
+            event, run_id=self.id, conversation_id=self.conversation_id,
             workspace=self.plan.workspace, operation=self.plan.operation, model=self.plan.model,
             model_calls=self.model_calls, outputs=len(self._outputs), prompt_tokens=self._usage.prompt_tokens,
             completion_tokens=self._usage.completion_tokens,

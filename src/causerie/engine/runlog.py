@@ -134,15 +134,17 @@ class Reader:
         place = f"{self._log.epoch}-"
         for event in events:
             self._read += 1
-            if isinstance(event, OUTPUT_EVENTS) and event.id != self._entry:
-                self._begin(event.id)
+            if not isinstance(event, OUTPUT_EVENTS):
+                self._loosen()
+            elif event.id != self._entry:
+                self._entry = event.id
+                self._loosen(event.id)
             found.append(Numbered(f"{place}{self._read}{self._tail}", event))
         return found
 
-    def _begin(self, entry_id: str) -> None:
-        self._entry = entry_id
+    def _loosen(self, *begun: str) -> None:
         self._begun = {one: number for one, number in self._begun.items() if number > self._log.durable}
-        self._begun[entry_id] = self._read
+        self._begun.update(dict.fromkeys(begun, self._read))
         self._tail = "".join(f".{one}" for one in self._begun)
 
     async def _wait(self, silence: float | None) -> None:

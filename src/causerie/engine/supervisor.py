@@ -118,7 +118,7 @@ class Supervisor:
         return Following(caught_up(found, run.plan.outputs, cursor, self._clock), run.log.reader())
 
     async def replay(self, workspace: str, recalled: Recalled) -> Run | Replay | None:
-        """Return what an idempotency key stands for: the run that goes on, or its answer; None if it came to nothing."""
+        """Return what an idempotency key stands for: a run or its answer; None if that came to nothing."""
         run = self.runs.find(workspace, recalled.conversation_id, recalled.run_id)
         found = await self._store.run(workspace, recalled.conversation_id, recalled.run_id)
         if run is None and found is not None and found.state == "running":
