@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from causerie.ids import Clock, Ids
-from causerie.stores.base import BEYOND, EntryRow, Range, RunKey, RunRow, Store
+from causerie.ids import Clock
+from causerie.stores.base import BEYOND, EntryRow, Range, RunRow, Store
 from causerie.tools.base import Toolset
 from causerie.types.base import decode
 from causerie.types.completion import CompletionArgs
 from causerie.types.responses import ConversationUsageInfo
-from causerie.upstreams.base import Upstream
 
 from .conversation import settings_of
 from .history import History, Private
-from .journal import StoredJournal
 from .offer import offer
-from .plan import Bounds, Plan, Request
+from .plan import Plan, Request
 from .recent import Loaded
 from .resume import caught_up
-from .run import Run
 
 # A client may have seen outputs that were never durable. Their places are not given again: the adopted run counts on
 # from the next thousand.
@@ -50,14 +47,6 @@ async def adopted_plan(
         usage=decode(found.usage, ConversationUsageInfo) if found.usage else ConversationUsageInfo(),
     )  # fmt: skip
     return Loaded(row=row, settings=settings, history=history), plan
-
-
-def adopted_run(
-    store: Store, plan: Plan, key: RunKey, upstream: Upstream, ids: Ids, clock: Clock, bounds: Bounds
-) -> Run:
-    """Return the run that `plan` describes, under the right that `key` is."""
-    journal = StoredJournal(store, plan.history.head, key)
-    return Run(plan, journal, upstream, ids=ids, clock=clock, bounds=bounds)
 
 
 def _next_index(outputs: list[EntryRow]) -> int:

@@ -341,7 +341,7 @@ class Engine:
 def _same(earlier: Answerable, known: Repeat | Recalled | None, repeat: Repeat) -> Answerable:
     if known is not None and known.digest != repeat.digest:
         raise InvalidRequest(
-            f"Another request came under the idempotency key '{repeat.key}' before. Give each request a key of its own.",
+            f"Another request came under the idempotency key '{repeat.key}' before. Give each a key of its own.",
             loc=("header", "idempotency-key"), given=repeat.key,
         )  # fmt: skip
     return earlier

@@ -18,7 +18,7 @@ from causerie.types.base import decode
 from causerie.types.responses import ConversationRun, ConversationUsageInfo, RunBounds, RunError
 from causerie.upstreams.base import Upstream
 
-from .adoption import adopted_plan, adopted_run
+from .adoption import adopted_plan
 from .history import Private
 from .journal import StoredJournal
 from .plan import Bounds, Outcome, Request
@@ -183,7 +183,8 @@ class Supervisor:
             end = RunEnd(ended_at=self._clock.now(), state="failed", error=error.message, code=error.status_code)
             await StoredJournal(self._store, found.head, key).fail(end)
             return None
-        run = adopted_run(self._store, plan, key, self._upstream, self._ids, self._clock, self._bounds)
+        journal = StoredJournal(self._store, plan.history.head, key)
+        run = Run(plan, journal, self._upstream, ids=self._ids, clock=self._clock, bounds=self._bounds)
         log.info("run.adopted", run_id=run.id, conversation_id=run.conversation_id, outputs=len(plan.outputs))
         self.carry(run, loaded, stored=True)
         return run
