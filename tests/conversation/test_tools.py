@@ -219,6 +219,11 @@ def test_nonsense_as_arguments_is_the_callers_to_judge(raw: Raw, model: Script, 
         ("callAAAA1", nonsense),
         ("callAAAA2", TIME),
     ]
+    told = [result("callAAAA1", "What?"), result("callAAAA2", "noon")]
+    assert raw.post(f"/v1/conversations/{made}", {"inputs": told}).status == 200
+    sent = [call["function"]["arguments"] for call in model.last.messages[1]["tool_calls"]]
+    assert json.loads(sent[0]) == {"arguments": nonsense}, "templates of model servers want an object"
+    assert sent[1] == TIME
 
 
 @pytest.mark.requirement("C-137")

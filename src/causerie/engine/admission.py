@@ -13,7 +13,7 @@ import msgspec
 
 from causerie.errors import InvalidRequest
 from causerie.ids import Clock, Ids
-from causerie.types.base import UNSET, UnsetType, encode, to_utc
+from causerie.types.base import UnsetType, encode, to_utc
 from causerie.types.content import DocumentURLChunk, ImageURLChunk, ThinkChunk, ToolFileChunk
 from causerie.types.entries import (
     AgentHandoffEntry,
@@ -130,16 +130,13 @@ def check_metadata(metadata: dict[str, Any] | None) -> None:
     """See that metadata can be stored and found by (O20).
 
     Raises:
-        InvalidRequest: too many keys, too large, or a number that JSON readers do not agree on.
+        InvalidRequest: it has too many keys, or is too large.
     """
     if metadata is None:
         return
     if len(metadata) > MAX_METADATA_KEYS:
         raise _wrong(f"metadata has {len(metadata)} keys; at most {MAX_METADATA_KEYS} are taken.", "metadata")
-    try:
-        size = len(encode(metadata))
-    except OverflowError:
-        raise _wrong("metadata holds an integer of more than 64 bits; send it as text.", "metadata") from None
+    size = len(encode(metadata))
     if size > MAX_METADATA_BYTES:
         raise _wrong(f"metadata takes {size} bytes; at most {MAX_METADATA_BYTES} are taken.", "metadata")
 
@@ -209,7 +206,6 @@ def _check_tools(tools: Sequence[Tool], served: Collection[str]) -> None:
                     "tools", index, "function", "name",
                 )  # fmt: skip
             names.add(tool.function.name)
-            _check_free(tool.function.parameters, "tools", index, "function", "parameters")
         else:
             _check_served(tool, index, served)
 
@@ -236,10 +232,6 @@ def _check_inputs(inputs: ConversationInputs) -> None:
             raise _wrong(f"An id has 1 to {MAX_ID} characters.", "inputs", index, "id")
         if isinstance(entry, (FunctionCallEntry, FunctionResultEntry)) and not 0 < len(entry.tool_call_id) <= MAX_ID:
             raise _wrong(f"A tool_call_id has 1 to {MAX_ID} characters.", "inputs", index, "tool_call_id")
-        if isinstance(entry, FunctionCallEntry) and not isinstance(entry.arguments, str):
-            _check_free(entry.arguments, "inputs", index, "arguments")
-        if isinstance(entry, ToolExecutionEntry) and entry.info is not UNSET:
-            _check_free(entry.info, "inputs", index, "info")
         if isinstance(entry, MessageInputEntry):
             _check_content(entry, index)
             if entry.prefix and entry.role != "assistant":
@@ -272,13 +264,6 @@ def _check_content(entry: MessageInputEntry, index: int) -> None:
             raise _wrong(
                 f"An image takes at most {MAX_IMAGE_BYTES // 1024 // 1024} MiB.", "inputs", index, "content", place
             )
-
-
-def _check_free(value: Any, *loc: str | int) -> None:
-    try:
-        encode(value)
-    except OverflowError:
-        raise _wrong("An integer has more than 64 bits; send it as text.", *loc) from None
 
 
 def _wrong(message: str, *loc: str | int) -> InvalidRequest:

@@ -85,7 +85,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
             prefix = text_of(decode(row.body, MessageInputEntry).content) if private and private.prefix else None
             loose.append(row)
             if row.prompt is not None:
-                parts += _rendered(loose[: len(loose) - row.covers], self.open | calls)
+                parts += _rendered(loose[: len(loose) - row.covers])
                 parts.append(row.prompt)
                 loose = []
         return History(
@@ -96,8 +96,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     def tail(self) -> list[bytes]:
         """Return the chat messages of the loose entries, to be sent after `prompt`."""
         if self.prefix is not None:
-            return [*_rendered(self.loose[:-1], self.open), prefix_message(self.prefix)]
-        return _rendered(self.loose, self.open)
+            return [*_rendered(self.loose[:-1]), prefix_message(self.prefix)]
+        return _rendered(self.loose)
 
     @property
     def can_run(self) -> bool:
@@ -162,9 +162,15 @@ def _ends(groups: Sequence[Rendered], start: int) -> list[tuple[int, Rendered]]:
     return found
 
 
-def _rendered(loose: Sequence[EntryRow], ids: dict[str, str]) -> list[bytes]:
+def _rendered(loose: Sequence[EntryRow]) -> list[bytes]:
     entries: list[Entry] = [decode(row.body, Entry) for row in loose]  # type: ignore[arg-type]
+    ids = {row.tool_call_id: _upstream_id(row) for row in loose if row.tool_call_id}
     return [group.prompt for group in render(entries, ids)]
+
+
+def _upstream_id(row: EntryRow) -> str:
+    private = decode(row.private, Private) if row.private else Private()
+    return private.upstream_id or row.tool_call_id or ""
 
 
 def _open(entry: FunctionCallEntry, calls: set[str], index: int) -> None:

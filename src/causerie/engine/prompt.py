@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from causerie.types.base import encode
@@ -58,11 +59,11 @@ def render(entries: Sequence[Entry], upstream_ids: Mapping[str, str]) -> list[Re
         upstream_ids: for each tool call id outwards, the id that the upstream gave it, where it differs.
     """
     found, group = list[Rendered](), list[Entry]()
-    for entry in entries:
+    for entry, following in zip_longest(entries, entries[1:]):
         if group and not _joins(group, entry):
             found.append(_assistant_group(group, upstream_ids))
             group = []
-        if group or isinstance(entry, (MessageOutputEntry, FunctionCallEntry)):
+        if group or isinstance(entry, (MessageOutputEntry, FunctionCallEntry)) or _answered(entry, following):
             group.append(entry)
         else:
             found.append(Rendered(_message(entry, upstream_ids), 1))
@@ -127,9 +128,17 @@ def text_of(content: str | Sequence[OutputChunk]) -> str:
     return "".join(_text(chunk) for chunk in content)
 
 
+def _answered(entry: Entry, following: Entry | None) -> bool:
+    """Whether `entry` is a prefix whose answer follows: that begins with it, so it is not said twice."""
+    prefix = isinstance(entry, MessageInputEntry) and entry.prefix
+    return prefix and isinstance(following, MessageOutputEntry)
+
+
 def _joins(group: Sequence[Entry], entry: Entry) -> bool:
     if isinstance(entry, FunctionCallEntry):
         return True
+    if isinstance(group[-1], MessageInputEntry):
+        return True  # the answer to a prefix
     # Between a call and its result no other message can stand: what comes there belongs to the calls' own turn.
     turn = (MessageOutputEntry, ToolExecutionEntry, AgentHandoffEntry)
     return isinstance(entry, turn) and any(isinstance(one, FunctionCallEntry) for one in group)
