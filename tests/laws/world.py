@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from hypothesis import Phase, settings
 
 from causerie.engine.engine import Engine
-from causerie.engine.run import Bounds, Outcome, Run
+from causerie.engine.plan import Bounds, Outcome
+from causerie.engine.run import Run
 from causerie.errors import APIError, CauserieError
 from causerie.stores.sqlite import SQLiteStore
 from causerie.types.base import decode, encode

@@ -6,6 +6,7 @@ A new store joins the suite with a `Place` of its own, in `PLACES` (and in `DURA
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -14,15 +15,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from causerie.stores.base import ConversationRow, Range, RunEnd, RunKey, RunStart, Store
+from causerie.stores.base import ConversationRow, EntryRow, Range, RunEnd, RunKey, RunStart, Store
 from causerie.stores.sqlite import SQLiteStore
 
-from .rows import END, HERE, began, entries, next_run
+from .rows import END, HERE, PROGRESS, began, entries, next_run
 
 PATIENCE = 20.0
 """Seconds after which a wait gives up and says so."""
 ROOT = Path(__file__).parents[2]
 EVERYTHING = 1_000
+_NUMBERS = itertools.count()
 
 
 class Place(Protocol):
@@ -77,6 +79,7 @@ class Driver:
 
     def __init__(self, store: Store, runner: asyncio.Runner) -> None:
         self.store = store
+        self.owner = ""
         self._runner = runner
 
     def do(self, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -90,6 +93,15 @@ class Driver:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return lambda *args, **kwargs: self.do(lambda: getattr(self.store, name)(*args, **kwargs))
+
+    def open(self) -> None:
+        """Open the store for an owner that it never had."""
+        self.owner = f"own_{next(_NUMBERS)}"
+        self.do(lambda: self.store.open(self.owner))
+
+    def journal(self, key: RunKey, written: Sequence[EntryRow], progress: RunEnd = PROGRESS) -> None:
+        """Write entries beyond the head."""
+        self.do(lambda: self.store.journal(key, written, progress))
 
     def together(self, *jobs: Callable[[Store], Awaitable[Any]]) -> list[Any]:
         """Submit all of `jobs` before waiting for any; return what each came to, refusals included."""
