@@ -129,4 +129,4 @@ class Runs:
 
 
 def _weight(loaded: Loaded) -> int:
-    return len(loaded.history.prompt) + len(loaded.row.settings) + 2048
+    return loaded.history.size + len(loaded.row.settings) + 2048

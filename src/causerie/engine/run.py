@@ -206,7 +206,7 @@ class Run:
             # A demand for a call is met by the first; repeated with its results, the model could never answer.
             args = msgspec.structs.replace(args, tool_choice="auto")
         return ModelRequest(
-            model=self.plan.model, messages=messages(self.plan.instructions, history.prompt, history.tail()),
+            model=self.plan.model, messages=messages(self.plan.instructions, history.parts, history.tail()),
             tools=self.plan.offer.rendered, args=args, stream=self.plan.stream, prefix=history.prefix,
         )  # fmt: skip
 

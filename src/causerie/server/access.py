@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from causerie.errors import Forbidden
 
@@ -27,6 +28,7 @@ def workspace_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return LOCAL_WORKSPACE
 
 
+@lru_cache(64)
 def _is_loopback(host: str) -> bool:
     found = _HOST.fullmatch(host)
     if found is None:
