@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import msgspec
 
-from causerie.errors import Conflict, InvalidRequest, NotFound
+from causerie.errors import Conflict, InvalidRequest, NotFound, RepeatedKey
 from causerie.ids import Clock, Ids
 from causerie.stores.base import ConversationRow, Operation, Place, Recalled, Repeat, RunStart, Segment, Store
 from causerie.tools.base import Toolset
@@ -130,6 +130,8 @@ class Engine:
             return earlier
         if request.store is not False:
             await self._supervisor.attend(loaded.row)
+            if repeat and (running := self._runs.repeated(workspace, repeat.scope, repeat.key)):
+                return _same(running, running.plan.repeat, repeat)
             self._runs.check_free(workspace, conversation_id)
             loaded = self._recent.get(workspace, conversation_id) or loaded  # a run may have ended meanwhile
         admission.check_confirmations(request.tool_confirmations or [])
@@ -188,9 +190,9 @@ class Engine:
         """Delete a conversation. A run of it is given up; branches of it live on. Raises `NotFound`."""
         await self._store.delete(workspace, conversation_id, self._clock.now())
         self._recent.forget(workspace, conversation_id)
+        self._runs.forget(workspace, conversation_id)
         if run := self._runs.of(workspace, conversation_id):
-            run.deleted = True
-            run.stop(NotFound(f"Conversation {conversation_id} was deleted while run {run.id} was under way."))
+            run.delete()
 
     async def get_history(self, workspace: str, conversation_id: str) -> Sequence[bytes]:
         """Return all entries, oldest first, each as the JSON that the API shows; raises `NotFound`."""
@@ -224,9 +226,10 @@ class Engine:
         if run is None:
             row = await self._store.load(workspace, conversation_id)
             run = await self._supervisor.attend(row) if row.run_id == run_id else None
-        if run is not None:
-            await self._supervisor.cancel(run)
-        return await self._supervisor.show(workspace, conversation_id, run_id)
+        if run is None:
+            return await self._supervisor.show(workspace, conversation_id, run_id)
+        await self._supervisor.cancel(run)
+        return self._supervisor.shown(run)
 
     async def cancel(self, workspace: str, conversation_id: str) -> Sequence[ConversationRun]:
         """End whatever runs in a conversation now; return what was ended, an empty list if nothing ran.
@@ -278,7 +281,10 @@ class Engine:
             journal = StoredJournal(self._store, plan.history.head, self._run_start(plan, row, override))
         run = Run(plan, journal, self._upstream, ids=self._ids, clock=self._clock, bounds=self._bounds)
         self._supervisor.carry(run, loaded, stored=stored)
-        if error := await asyncio.shield(run.begun):
+        error = await asyncio.shield(run.begun)
+        if isinstance(error, RepeatedKey) and (earlier := await self._earlier(row.workspace, repeat)):
+            return earlier  # it was quicker, and has ended since
+        if error is not None:
             raise error
         return run
 

@@ -122,6 +122,14 @@ class Runs:
             run_id, _ = self._ended.popitem(last=False)
             self.drop(run_id)
 
+    def forget(self, workspace: str, conversation_id: str) -> None:
+        """Forget the runs of a conversation that was deleted."""
+        of_it = [run for run in self._known.values() if run.conversation_id == conversation_id]
+        for run in of_it:
+            if run.plan.workspace == workspace and run.id in self._ended:
+                del self._ended[run.id]
+                self.drop(run.id)
+
     def drop(self, run_id: str) -> None:
         """Forget a run's events."""
         if run := self._known.pop(run_id, None):

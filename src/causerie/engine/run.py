@@ -13,12 +13,21 @@ from contextlib import aclosing
 import msgspec
 import structlog
 
-from causerie.errors import APIError, BadRequest, CauserieError, RunTimedOut, ServerFault, Stopping
+from causerie.errors import (
+    APIError,
+    BadRequest,
+    CauserieError,
+    NotFound,
+    RunTimedOut,
+    ServerFault,
+    Stopping,
+    Superseded,
+)
 from causerie.ids import Clock, Ids
 from causerie.stores.base import EntryRow, RunEnd, RunState
 from causerie.tools.base import ToolResult
 from causerie.types.base import encode
-from causerie.types.entries import FunctionCallEntry, MessageOutputEntry, OutputEntry
+from causerie.types.entries import MessageOutputEntry, OutputEntry
 from causerie.types.events import (
     OUTPUT_EVENTS,
     OutputEvent,
@@ -30,15 +39,15 @@ from causerie.types.events import (
 from causerie.types.fold import Fold
 from causerie.upstreams.base import Delta, ModelRequest, Upstream
 
-from .calls import ToolCalls, told
+from .calls import ToolCalls
 from .emit import Emitter, Pending
-from .history import Private, row
 from .journal import Journal
 from .plan import Bounds, Outcome, Plan, response_body
-from .prompt import Rendered, assistant_message, messages, tool_message
+from .prompt import messages
 from .replay import Following
 from .runlog import RunLog
 from .step import CallTools, next_step
+from .turn import Announced, Turn, count_model, count_tool
 
 log = structlog.get_logger("causerie.run")
 
@@ -61,7 +70,7 @@ class Run:
         self._tools = ToolCalls(plan, journal, bounds)
         self._history = plan.history.extended([*plan.inputs, *plan.outputs])
         self._entries: list[OutputEntry] = []  # of this turn, as the next two
-        self._announced: dict[str, tuple[int, int]] = {}  # each entry's output index, and the number of its last event
+        self._announced: dict[str, Announced] = {}
         self._results: dict[str, ToolResult] = {}
         self._outputs = [output.body for output in plan.outputs]
         self._usage, self.model_calls = plan.usage, plan.model_calls
@@ -69,7 +78,7 @@ class Run:
         self._limit = asyncio.timeout(bounds.seconds)
         self._ended: Callable[[Outcome | CauserieError], None] = lambda _: None
         self._stopped: CauserieError | None = None
-        self._abandoned = self._cancelled = self._finishing = False
+        self._entered = self._abandoned = self._cancelled = self._finishing = False
         self._untaken: RunEnd | None = None
         self.deleted = False  # the conversation was, while this ran
         self._started_at = clock.monotonic()
@@ -83,6 +92,11 @@ class Run:
         """Set the run going in a task of its own; `ended` is told of its outcome before anybody else is."""
         self._ended = ended
         self._task = asyncio.get_running_loop().create_task(self._to_the_end(), name=self.id)
+
+    def delete(self) -> None:
+        """Give the run up: its conversation was deleted."""
+        self.deleted = True
+        self.stop(self._deletion())
 
     def stop(self, why: CauserieError, *, abandon: bool = False) -> None:
         """Give the run up; its callers get `why`.
@@ -138,24 +152,34 @@ class Run:
             await asyncio.wait([self._task])
 
     def _interrupt(self) -> None:
-        if self._task is not None:
+        # A task that is cancelled before its first step never runs at all; it looks for itself when it begins.
+        if self._task is not None and self._entered:
             self._task.cancel()
 
     async def _to_the_end(self) -> None:
         """Carry the run to its outcome: the edge where whatever went wrong becomes an answer."""
+        self._entered = True
         try:
             outcome: Outcome | CauserieError = await self._carried_or_cut()
         except asyncio.CancelledError:
             outcome = self._stopped or Stopping()
+        except Superseded as error:
+            # Somebody else carries it on: here it did not fail, it only cannot be followed any longer.
+            self._abandoned = not self.deleted
+            outcome = self._deletion() if self.deleted else Stopping(error.message, headers={"Retry-After": "1"})
         except CauserieError as error:
             outcome = error
         except Exception as error:
             log.exception("run.fault", run_id=self.id, conversation_id=self.conversation_id)
             outcome = ServerFault(f"Something broke inside the server while run {self.id} was carried out.")
             outcome.__cause__ = error
+        self._finishing = True  # what comes now is not to be interrupted
         if isinstance(outcome, CauserieError) and not self._abandoned:
             await self._fail(outcome)
         self._tell(outcome)
+
+    def _deletion(self) -> NotFound:
+        return NotFound(f"Conversation {self.conversation_id} was deleted while run {self.id} was under way.")
 
     async def _carried_or_cut(self) -> Outcome:
         try:
@@ -174,6 +198,8 @@ class Run:
             return await self._cut_short()
 
     async def _carry(self) -> Outcome:
+        if self._stopped or self._cancelled:
+            raise asyncio.CancelledError
         begin = True
         while self.model_calls < self._bounds.model_calls:
             async with aclosing(self._upstream.stream(self._request())) as deltas:
@@ -187,12 +213,13 @@ class Run:
             step = next_step(calls, self.plan.offer.served)
             if calls:
                 await self._answer(calls)
-            rows = self._rows(calls, self._close())
-            self._count()
+            rows = Turn(self._emitter, calls, self._results, self._announced).rows(
+                self._close(), self._history, self.log.epoch
+            )
+            count_model(self._usage, self._emitter.usage)
             if not isinstance(step, CallTools):
                 return await self._commit(rows, "done")
-            await self._journal.write(rows, self._end("running"))
-            self._go_on(rows)
+            await self._write(rows)
         raise BadRequest(
             f"The run made {self._bounds.model_calls} model calls without coming to an answer "
             "(setting max_model_calls). History is as it was before."
@@ -240,7 +267,7 @@ class Run:
         self.log.append([*events])
         for event in events:
             number += 1
-            self._announced[event.id] = (event.output_index, number)
+            self._announced[event.id] = Announced(event.output_index, number)
             if entry := self._fold.feed(event):
                 self._entries.append(entry)
 
@@ -266,7 +293,7 @@ class Run:
         self._publish(self._emitter.execution_started(call, name))
         result = self._results[call.tool_call_id] = await task
         self._publish(self._emitter.execution_done(call, name, result.info))
-        self._count_tool(name, result)
+        count_tool(self._usage, name, result)
 
     def _close(self) -> list[OutputEntry]:
         """End the turn: everything that it has said is an entry now."""
@@ -275,28 +302,17 @@ class Run:
         entries, self._entries = self._entries, []
         return entries
 
-    def _rows(self, calls: Sequence[Pending], entries: Sequence[OutputEntry], *, cut: bool = False) -> list[EntryRow]:
-        """Turn what this turn made into rows; its chat messages stand with the last of them."""
-        said, head = self._emitter, self._history.head
-        answered = [call for call in calls if call.tool_call_id in self._results]
-        prompt = b",".join([
-            assistant_message(
-                "".join(said.text), [call.call for call in calls], reasoning="".join(said.reasoning),
-                field=said.reasoning_field, signature=said.signature,
-            ),
-            *(tool_message(call.upstream_id, told(self._results[call.tool_call_id])) for call in answered),
-        ])  # fmt: skip
-        upstream_ids = {call.entry_id: call.upstream_id for call in calls}
-        covers = len(entries) + (self._history.prefix is not None)
-        rows = []
-        for index, entry in enumerate(entries):
-            last = index == len(entries) - 1
-            output_index, event = self._announced[str(entry.id)]
-            private = Private(epoch=self.log.epoch, event=event, output_index=output_index, cut=cut and last)
-            if isinstance(entry, FunctionCallEntry) and upstream_ids[str(entry.id)] != entry.tool_call_id:
-                private.upstream_id = upstream_ids[str(entry.id)]
-            rows.append(row(entry, head + 1 + index, Rendered(prompt, covers) if last else None, private))
-        return rows
+    async def _write(self, rows: Sequence[EntryRow]) -> None:
+        """Make a turn durable. It is on its way once it is submitted: who interrupts this waits for that."""
+        writing = asyncio.ensure_future(self._journal.write(rows, self._end("running")))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            if writing.exception() is None:
+                self._go_on(rows)
+            raise
+        self._go_on(rows)
 
     def _go_on(self, rows: Sequence[EntryRow]) -> None:
         """The turn is durable; the next one begins where it ends."""
@@ -304,19 +320,6 @@ class Run:
         self._history = self._history.extended(rows)
         self._outputs += [one.body for one in rows]
         self._announced, self._results = {}, {}
-
-    def _count(self) -> None:
-        if used := self._emitter.usage:
-            self._usage.prompt_tokens += used.prompt_tokens
-            self._usage.completion_tokens += used.completion_tokens
-            self._usage.total_tokens += used.prompt_tokens + used.completion_tokens
-
-    def _count_tool(self, name: str, result: ToolResult) -> None:
-        usage, tokens = self._usage, result.tokens or 0
-        usage.connector_tokens = (usage.connector_tokens or 0) + tokens
-        usage.total_tokens += tokens
-        connectors = usage.connectors or {}
-        usage.connectors = {**connectors, name: connectors.get(name, 0) + 1}
 
     async def _commit(self, rows: Sequence[EntryRow], state: RunState, discard: Sequence[str] = ()) -> Outcome:
         """Make the outputs durable and free the conversation; only then may anybody learn that the run is done."""
@@ -340,7 +343,8 @@ class Run:
         whole = {call.entry_id for call in answered}
         kept = [one for one in self._close() if isinstance(one, MessageOutputEntry) or one.id in whole]
         discard = [entry_id for entry_id in self._announced if entry_id not in {one.id for one in kept}]
-        return await self._commit(self._rows(answered, kept, cut=True), "cancelled", discard)
+        turn = Turn(self._emitter, answered, self._results, self._announced, cut=True)
+        return await self._commit(turn.rows(kept, self._history, self.log.epoch), "cancelled", discard)
 
     async def _fail(self, error: CauserieError) -> None:
         code = error.status_code if isinstance(error, APIError) else ServerFault.status_code

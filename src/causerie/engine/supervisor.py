@@ -12,7 +12,7 @@ import structlog
 
 from causerie.errors import CauserieError, Conflict, InvalidRequest, NotFound, Stopping
 from causerie.ids import Clock, Ids
-from causerie.stores.base import ConversationRow, EntryRow, Range, Recalled, RunEnd, RunRow, Store
+from causerie.stores.base import BEYOND, ConversationRow, EntryRow, Range, Recalled, RunEnd, RunRow, RunState, Store
 from causerie.tools.base import Toolset
 from causerie.types.base import decode
 from causerie.types.responses import ConversationRun, ConversationUsageInfo, RunBounds, RunError
@@ -106,6 +106,8 @@ class Supervisor:
             run = await self._adopted(found) if found.state == "running" else None
         if run is None:
             found = await self._stored_run(workspace, conversation_id, run_id)
+            if cursor is not None and cursor.number >= BEYOND:
+                return Following([], None)  # it had the last event
             missed = caught_up(found, await self._outputs(found), cursor, self._clock)
             return Following([*missed, *last_events(found, self._clock)], None)
         if error := await asyncio.shield(run.begun):
@@ -135,7 +137,27 @@ class Supervisor:
         Raises:
             NotFound: there is no such run.
         """
+        found = await self._store.run(workspace, conversation_id, run_id)
+        run = self.runs.find(workspace, conversation_id, run_id)
+        if found is None and run is not None:
+            return self.shown(run)  # one that is not stored
         return self._shown(await self._stored_run(workspace, conversation_id, run_id))
+
+    def shown(self, run: Run) -> ConversationRun:
+        """Return a run as it is in memory."""
+        outcome = run.outcome.result() if run.outcome.done() else None
+        state: RunState = "running"
+        if isinstance(outcome, CauserieError):
+            state = "failed"
+        elif outcome is not None:
+            state = "cancelled" if outcome.cancelled else "done"
+        now, plan = self._clock.now(), run.plan
+        return ConversationRun(
+            id=run.id, conversation_id=run.conversation_id, operation=plan.operation, state=state,
+            started_at=plan.started_at, ended_at=None if outcome is None else now,
+            bounds=self._used(run.model_calls, (now - plan.started_at).total_seconds()), usage=plan.usage,
+            error=RunError(code=500, message=outcome.message) if isinstance(outcome, CauserieError) else None,
+        )  # fmt: skip
 
     async def list(self, workspace: str, conversation_id: str) -> Sequence[ConversationRun]:
         """Return the newest runs of a conversation, newest first."""
@@ -152,6 +174,8 @@ class Supervisor:
         key = (run.plan.workspace, run.conversation_id)
         if not stored:
             return
+        if run.deleted:
+            self.runs.forget(*key)
         if isinstance(outcome, Outcome) and not run.deleted:
             self.recent.keep(Loaded(row=loaded.row, settings=loaded.settings, history=outcome.history))
         else:
@@ -213,12 +237,15 @@ class Supervisor:
         return ConversationRun(
             id=row.id, conversation_id=row.conversation_id, operation=row.operation, state=row.state,
             started_at=row.started_at, ended_at=row.ended_at,
-            bounds=RunBounds(
-                model_calls=run.model_calls if run else row.model_calls, max_model_calls=self._bounds.model_calls,
-                seconds=round(seconds, 3), max_seconds=self._bounds.seconds,
-            ),
+            bounds=self._used(run.model_calls if run else row.model_calls, seconds),
             usage=decode(row.usage, ConversationUsageInfo) if row.usage else ConversationUsageInfo(),
             error=RunError(code=row.code or 500, message=row.error) if row.error else None,
+        )  # fmt: skip
+
+    def _used(self, model_calls: int, seconds: float) -> RunBounds:
+        return RunBounds(
+            model_calls=model_calls, max_model_calls=self._bounds.model_calls, seconds=round(seconds, 3),
+            max_seconds=self._bounds.seconds,
         )  # fmt: skip
 
     async def _beat(self) -> None:

@@ -86,14 +86,15 @@ class Call:
         if unknown := given.keys() - {"after"}:
             name = min(unknown)
             raise InvalidRequest(f"There is no parameter '{name}' here.", loc=("query", name), kind="extra_forbidden")
-        text = self._header(b"last-event-id") or given.get("after")
+        header = self._header(b"last-event-id")
+        text = header or given.get("after")
         if not text:
             return None
         cursor = Cursor.parse(text)
         if cursor is None:
             raise InvalidRequest(
                 "That is not the id of an event of a run. Send the last one that was received, or none.",
-                loc=("query", "after"), given=text,
+                loc=("header", "last-event-id") if header else ("query", "after"), given=text,
             )  # fmt: skip
         return cursor
 

@@ -74,7 +74,7 @@ VALUES (
     :workspace, :id, :conversation, :operation, 'running', :owner, :fence, :head, :request, 0, 0, :started_at);
 
 -- name: add_repeat
-INSERT INTO idempotency (workspace, scope, key, digest, conversation, run_id, expires_at)
+INSERT OR IGNORE INTO idempotency (workspace, scope, key, digest, conversation, run_id, expires_at)
 VALUES (:workspace, :scope, :key, :digest, :conversation, :run_id, :expires_at);
 
 -- name: answer_repeat
