@@ -128,6 +128,10 @@ class Stopping(APIError):
     status_code = 503
     type = "server_error"
 
+    def __init__(self, message: str | None = None) -> None:
+        """A moment is a second or two."""
+        super().__init__(message, headers={"Retry-After": "1"})
+
 
 class InvalidRequest(APIError):
     """A field of the request is missing, unknown or wrong."""

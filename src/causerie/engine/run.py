@@ -25,29 +25,28 @@ from causerie.errors import (
 )
 from causerie.ids import Clock, Ids
 from causerie.stores.base import EntryRow, RunEnd, RunState
-from causerie.tools.base import ToolResult
 from causerie.types.base import encode
-from causerie.types.entries import MessageOutputEntry, OutputEntry
+from causerie.types.entries import MessageOutputEntry
 from causerie.types.events import (
     OUTPUT_EVENTS,
-    OutputEvent,
     ResponseDoneEvent,
     ResponseErrorEvent,
     ResponseStartedEvent,
     RunCancelledEvent,
 )
-from causerie.types.fold import Fold
 from causerie.upstreams.base import Delta, ModelRequest, Upstream
 
 from .calls import ToolCalls
-from .emit import Emitter, Pending
+from .emit import Emitter
+from .history import History
 from .journal import Journal
 from .plan import Bounds, Outcome, Plan, response_body
 from .prompt import messages
 from .replay import Following
 from .runlog import RunLog
 from .step import CallTools, next_step
-from .turn import Announced, Turn, count_model, count_tool
+from .turn import Turn
+from .usage import count_model
 
 log = structlog.get_logger("causerie.run")
 
@@ -65,21 +64,19 @@ class Run:
         self.begun: asyncio.Future[CauserieError | None] = asyncio.get_running_loop().create_future()
         self.outcome: asyncio.Future[Outcome | CauserieError] = asyncio.get_running_loop().create_future()
         self._journal, self._upstream, self._clock, self._bounds = journal, upstream, clock, bounds
-        self._emitter = Emitter(ids, clock, model=plan.model, taken=plan.history.open, first_index=plan.first_index)
-        self._fold = Fold(clock.now)
+        emitter = Emitter(ids, clock, model=plan.model, taken=plan.history.open, first_index=plan.first_index)
+        self._turn = Turn(emitter, self.log, clock)
         self._tools = ToolCalls(plan, journal, bounds)
         self._history = plan.history.extended([*plan.inputs, *plan.outputs])
-        self._entries: list[OutputEntry] = []  # of this turn, as the next two
-        self._announced: dict[str, Announced] = {}
-        self._results: dict[str, ToolResult] = {}
         self._outputs = [output.body for output in plan.outputs]
         self._usage, self.model_calls = plan.usage, plan.model_calls
         self._task: asyncio.Task[None] | None = None
         self._limit = asyncio.timeout(bounds.seconds)
         self._ended: Callable[[Outcome | CauserieError], None] = lambda _: None
         self._stopped: CauserieError | None = None
-        self._entered = self._abandoned = self._cancelled = self._finishing = False
+        self._entered = self._cancelled = self._finishing = False
         self._untaken: RunEnd | None = None
+        self.abandoned = False  # given up here, for another owner to carry on
         self.deleted = False  # the conversation was, while this ran
         self._started_at = clock.monotonic()
 
@@ -105,7 +102,7 @@ class Run:
             abandon: leave what is stored as it is, for whoever adopts the run.
         """
         if self._stopped is None and not self._finishing:
-            self._stopped, self._abandoned = why, abandon
+            self._stopped, self.abandoned = why, abandon
             self._interrupt()
 
     def cancel(self) -> None:
@@ -165,8 +162,8 @@ class Run:
             outcome = self._stopped or Stopping()
         except Superseded as error:
             # Somebody else carries it on: here it did not fail, it only cannot be followed any longer.
-            self._abandoned = not self.deleted
-            outcome = self._deletion() if self.deleted else Stopping(error.message, headers={"Retry-After": "1"})
+            self.abandoned = not self.deleted
+            outcome = self._deletion() if self.deleted else Stopping(error.message)
         except CauserieError as error:
             outcome = error
         except Exception as error:
@@ -174,7 +171,7 @@ class Run:
             outcome = ServerFault(f"Something broke inside the server while run {self.id} was carried out.")
             outcome.__cause__ = error
         self._finishing = True  # what comes now is not to be interrupted
-        if isinstance(outcome, CauserieError) and not self._abandoned:
+        if isinstance(outcome, CauserieError) and not self.abandoned:
             await self._fail(outcome)
         self._tell(outcome)
 
@@ -200,23 +197,21 @@ class Run:
     async def _carry(self) -> Outcome:
         if self._stopped or self._cancelled:
             raise asyncio.CancelledError
-        begin = True
+        begin, turn, emitter = True, self._turn, self._turn.emitter
         while self.model_calls < self._bounds.model_calls:
             async with aclosing(self._upstream.stream(self._request())) as deltas:
                 if begin:
                     await self._first(deltas)
                     begin = False
                 async for batch in deltas:
-                    self._publish(self._emitter.feed(batch))
-            self._publish(self._emitter.end_turn())
-            calls = self._emitter.ordered_calls
+                    turn.publish(emitter.feed(batch))
+            turn.publish(emitter.end_turn())
+            calls = emitter.ordered_calls
             step = next_step(calls, self.plan.offer.served)
             if calls:
-                await self._answer(calls)
-            rows = Turn(self._emitter, calls, self._results, self._announced).rows(
-                self._close(), self._history, self.log.epoch
-            )
-            count_model(self._usage, self._emitter.usage)
+                await self._tools.answer(calls, turn)
+            rows = turn.rows(turn.close(), calls, self._history)
+            count_model(self._usage, emitter.usage)
             if not isinstance(step, CallTools):
                 return await self._commit(rows, "done")
             await self._write(rows)
@@ -226,7 +221,7 @@ class Run:
         )
 
     def _request(self) -> ModelRequest:
-        self._emitter.begin_turn(self.plan.offer.served)
+        self._turn.emitter.begin_turn(self.plan.offer.served)
         self.model_calls += 1
         history, args = self._history, self.plan.args
         if self.model_calls > 1 and args.tool_choice in ("any", "required"):
@@ -250,7 +245,7 @@ class Run:
                 first.exception()  # seen, also where the commit failed first
             raise
         if batch is not None:
-            self._publish(self._emitter.feed(batch))
+            self._turn.publish(self._turn.emitter.feed(batch))
 
     async def _begin(self) -> None:
         self.log.epoch = await self._journal.begin()
@@ -261,46 +256,6 @@ class Run:
                 )
                 self.log.append([started])
             self.begun.set_result(None)
-
-    def _publish(self, events: Sequence[OutputEvent]) -> None:
-        number = len(self.log.events)
-        self.log.append([*events])
-        for event in events:
-            number += 1
-            self._announced[event.id] = Announced(event.output_index, number)
-            if entry := self._fold.feed(event):
-                self._entries.append(entry)
-
-    async def _answer(self, calls: Sequence[Pending]) -> None:
-        """Run the server's tools of a turn together; let their events leave entry by entry, in call order."""
-        served = self.plan.offer.served
-        named = [(call, self._tools.reservation(call)) for call in calls if call.name in served]
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = {
-                    call.tool_call_id: group.create_task(self._tools.make(call, served[call.name], reservation))
-                    for call, reservation in named
-                }
-                for call in calls:
-                    if task := tasks.get(call.tool_call_id):
-                        await self._execution(call, served[call.name].name, task)
-                    else:
-                        self._publish(self._emitter.rest(call))
-        except BaseExceptionGroup as group_error:
-            raise group_error.exceptions[0] from None
-
-    async def _execution(self, call: Pending, name: str, task: asyncio.Task[ToolResult]) -> None:
-        self._publish(self._emitter.execution_started(call, name))
-        result = self._results[call.tool_call_id] = await task
-        self._publish(self._emitter.execution_done(call, name, result.info))
-        count_tool(self._usage, name, result)
-
-    def _close(self) -> list[OutputEntry]:
-        """End the turn: everything that it has said is an entry now."""
-        if entry := self._fold.close():
-            self._entries.append(entry)
-        entries, self._entries = self._entries, []
-        return entries
 
     async def _write(self, rows: Sequence[EntryRow]) -> None:
         """Make a turn durable. It is on its way once it is submitted: who interrupts this waits for that."""
@@ -314,12 +269,13 @@ class Run:
             raise
         self._go_on(rows)
 
-    def _go_on(self, rows: Sequence[EntryRow]) -> None:
-        """The turn is durable; the next one begins where it ends."""
-        self.log.settle()
+    def _go_on(self, rows: Sequence[EntryRow], *, settled: bool = True) -> None:
+        """The turn is durable, all of it if `settled`; the next one begins where it ends."""
+        if settled:
+            self.log.settle()
         self._history = self._history.extended(rows)
         self._outputs += [one.body for one in rows]
-        self._announced, self._results = {}, {}
+        self._turn.begin()
 
     async def _commit(self, rows: Sequence[EntryRow], state: RunState, discard: Sequence[str] = ()) -> Outcome:
         """Make the outputs durable and free the conversation; only then may anybody learn that the run is done."""
@@ -330,7 +286,7 @@ class Run:
         response = response_body(self.conversation_id, outputs, self._usage) if self.plan.repeats else None
         head = rows[-1].position if rows else self._history.head
         await self._journal.commit(rows, head, self._end(state, response=response))
-        self._go_on(rows)
+        self._go_on(rows, settled=state == "done")
         return Outcome(
             conversation_id=self.conversation_id, outputs=outputs, usage=self._usage, history=self._history,
             cancelled=state == "cancelled", discard=discard,
@@ -339,12 +295,13 @@ class Run:
     async def _cut_short(self) -> Outcome:
         """Keep what is whole and what the model has written; let go of calls that nobody will answer."""
         await self._begin()
-        answered = [call for call in self._emitter.ordered_calls if call.tool_call_id in self._results]
+        turn = self._turn
+        self._tools.keep_effects(turn.emitter.ordered_calls, turn)
+        answered = [call for call in turn.emitter.ordered_calls if call.tool_call_id in turn.results]
         whole = {call.entry_id for call in answered}
-        kept = [one for one in self._close() if isinstance(one, MessageOutputEntry) or one.id in whole]
-        discard = [entry_id for entry_id in self._announced if entry_id not in {one.id for one in kept}]
-        turn = Turn(self._emitter, answered, self._results, self._announced, cut=True)
-        return await self._commit(turn.rows(kept, self._history, self.log.epoch), "cancelled", discard)
+        kept = [one for one in turn.close() if isinstance(one, MessageOutputEntry) or one.id in whole]
+        discard = [entry_id for entry_id in turn.announced if entry_id not in {one.id for one in kept}]
+        return await self._commit(turn.rows(kept, answered, self._history, cut=True), "cancelled", discard)
 
     async def _fail(self, error: CauserieError) -> None:
         code = error.status_code if isinstance(error, APIError) else ServerFault.status_code
@@ -359,12 +316,13 @@ class Run:
         """The conversation is free by now: first the engine learns of it, then whoever reads or waits (D3)."""
         self._ended(outcome)
         self._report(outcome)
+        outcome = self._lightened(outcome)
         now = self._clock.now()
         if isinstance(outcome, Outcome):
             if outcome.cancelled:
                 self.log.append([RunCancelledEvent(created_at=now, run_id=self.id, discard=list(outcome.discard))])
             self.log.append([ResponseDoneEvent(created_at=now, usage=self._usage)])
-        elif self.begun.done() and not self._abandoned:
+        elif self.begun.done() and not self.abandoned:
             status = outcome.status_code if isinstance(outcome, APIError) else ServerFault.status_code
             self.log.append([ResponseErrorEvent(created_at=now, message=outcome.message, code=status)])
         else:
@@ -372,6 +330,19 @@ class Run:
             if not self.begun.done():
                 self.begun.set_result(outcome)
         self.outcome.set_result(outcome)
+
+    def _lightened(self, outcome: Outcome | CauserieError) -> Outcome | CauserieError:
+        """Let go of what only a run under way needs; whoever comes later reads its events and its answer."""
+        self._history = History()
+        self.plan = msgspec.structs.replace(self.plan, history=self._history, inputs=())
+        if isinstance(outcome, CauserieError):
+            return outcome
+        return msgspec.structs.replace(outcome, history=self._history)
+
+    @property
+    def weight(self) -> int:
+        """Roughly what it costs to keep it, in events."""
+        return 1 + len(self.log.events) + sum(map(len, self._outputs)) // 256
 
     def _end(
         self, state: RunState, *, error: str | None = None, code: int | None = None, response: bytes | None = None

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from causerie.stores.base import BEYOND
 from causerie.types.events import LAST_EVENTS, OUTPUT_EVENTS, Event
 
+MOST_AT_ONCE = 1000  # events in one batch: a reader that comes late must not hold everybody up
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
 
@@ -125,7 +126,7 @@ class Reader:
         """
         if not self._left and not self._log.ended and len(self._log.events) <= self._read:
             await self._wait(silence)
-        return self._numbered(self._log.events[self._read :])
+        return self._numbered(self._log.events[self._read : self._read + MOST_AT_ONCE])
 
     def leave(self) -> None:
         """Whoever reads is gone: wait no longer."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from causerie.errors import CauserieError, Conflict, InvalidRequest, NotFound, Stopping
+from causerie.errors import APIError, CauserieError, Conflict, InvalidRequest, NotFound, ServerFault, Stopping
 from causerie.ids import Clock, Ids
 from causerie.stores.base import BEYOND, ConversationRow, EntryRow, Range, Recalled, RunEnd, RunRow, RunState, Store
 from causerie.tools.base import Toolset
@@ -73,7 +73,8 @@ class Supervisor:
         if waiting:
             await asyncio.wait(waiting, timeout=grace)
             for run in self.runs:
-                run.stop(self.stopping, abandon=True)
+                # What nobody can come back to is taken back: its caller is told to send it again.
+                run.stop(self.stopping, abandon=run.plan.stream or run.plan.repeats)
             await asyncio.wait(waiting)
 
     def carry(self, run: Run, loaded: Loaded, *, stored: bool) -> None:
@@ -86,10 +87,6 @@ class Supervisor:
         key = (row.workspace, row.id)
         if row.run_id is None or self.runs.of(*key):
             return self.runs.of(*key)
-        if (untaken := self._untaken.get(key)) and untaken.id == row.run_id:
-            await untaken.take_back()
-            self._untaken.pop(key, None)
-            return None
         found = await self._store.run(row.workspace, row.id, row.run_id)
         return await self._adopted(found) if found and found.state == "running" else None
 
@@ -112,6 +109,8 @@ class Supervisor:
             return Following([*missed, *last_events(found, self._clock)], None)
         if error := await asyncio.shield(run.begun):
             raise error
+        if run.abandoned:
+            raise self.stopping or Stopping()
         if cursor is not None and cursor.epoch == run.log.epoch:
             return Following([], run.log.reader(cursor.number))
         if cursor is None:
@@ -131,19 +130,19 @@ class Supervisor:
         events = [*missed, *last_events(found, self._clock)]
         return Replay(found.id, found.conversation_id, recalled.response, events)
 
-    async def show(self, workspace: str, conversation_id: str, run_id: str) -> ConversationRun:
-        """Return a run: its state, what it has used, why it failed.
+    async def show(self, workspace: str, conversation_id: str, run_id: str, run: Run | None = None) -> ConversationRun:
+        """Return a run: its state, what it has used, why it failed; `run` if it is at hand, for one that is not stored.
 
         Raises:
             NotFound: there is no such run.
         """
         found = await self._store.run(workspace, conversation_id, run_id)
-        run = self.runs.find(workspace, conversation_id, run_id)
+        run = run or self.runs.find(workspace, conversation_id, run_id)
         if found is None and run is not None:
-            return self.shown(run)  # one that is not stored
-        return self._shown(await self._stored_run(workspace, conversation_id, run_id))
+            return self._of_memory(run)
+        return self._shown(found or await self._stored_run(workspace, conversation_id, run_id))
 
-    def shown(self, run: Run) -> ConversationRun:
+    def _of_memory(self, run: Run) -> ConversationRun:
         """Return a run as it is in memory."""
         outcome = run.outcome.result() if run.outcome.done() else None
         state: RunState = "running"
@@ -156,7 +155,7 @@ class Supervisor:
             id=run.id, conversation_id=run.conversation_id, operation=plan.operation, state=state,
             started_at=plan.started_at, ended_at=None if outcome is None else now,
             bounds=self._used(run.model_calls, (now - plan.started_at).total_seconds()), usage=plan.usage,
-            error=RunError(code=500, message=outcome.message) if isinstance(outcome, CauserieError) else None,
+            error=_error(outcome) if isinstance(outcome, CauserieError) else None,
         )  # fmt: skip
 
     async def list(self, workspace: str, conversation_id: str) -> Sequence[ConversationRun]:
@@ -197,12 +196,16 @@ class Supervisor:
         """Take a run over and carry it on; None if it ended, or somebody else was quicker."""
         if self.stopping is not None:
             raise self.stopping
+        if run := self.runs.find(found.workspace, found.conversation_id, found.id):
+            return run  # it was adopted while this was being read
+        if await self._taken_back(found.workspace, found.conversation_id, found.id):
+            return None
         try:
             key = await self._store.adopt(found, self._owner)
         except Conflict:
             return self.runs.find(found.workspace, found.conversation_id, found.id)
         try:
-            loaded, plan = await adopted_plan(self._store, found, self._toolsets, self._clock)
+            loaded, plan = await adopted_plan(self._store, found, key, self._toolsets, self._clock)
         except InvalidRequest as error:
             end = RunEnd(ended_at=self._clock.now(), state="failed", error=error.message, code=error.status_code)
             await StoredJournal(self._store, found.head, key).fail(end)
@@ -212,6 +215,15 @@ class Supervisor:
         log.info("run.adopted", run_id=run.id, conversation_id=run.conversation_id, outputs=len(plan.outputs))
         self.carry(run, loaded, stored=True)
         return run
+
+    async def _taken_back(self, workspace: str, conversation_id: str, run_id: str) -> bool:
+        """Take a failed run back that could not be taken back when it failed; False if it is no such run."""
+        untaken = self._untaken.get((workspace, conversation_id))
+        if untaken is None or untaken.id != run_id:
+            return False
+        await untaken.take_back()
+        self._untaken.pop((workspace, conversation_id), None)
+        return True
 
     async def _stored_run(self, workspace: str, conversation_id: str, run_id: str) -> RunRow:
         found = await self._store.run(workspace, conversation_id, run_id)
@@ -253,6 +265,8 @@ class Supervisor:
         while True:
             await asyncio.sleep(self._beat_seconds)
             try:
+                for (workspace, conversation_id), run in list(self._untaken.items()):
+                    await self._taken_back(workspace, conversation_id, run.id)
                 if await self._store.beat(self._owner):
                     continue
             except CauserieError as trouble:
@@ -263,3 +277,8 @@ class Supervisor:
             for run in self.runs:
                 run.stop(self.stopping, abandon=True)
             return
+
+
+def _error(error: CauserieError) -> RunError:
+    code = error.status_code if isinstance(error, APIError) else ServerFault.status_code
+    return RunError(code=code, message=error.message)

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope
 from causerie.engine.engine import Engine
 from causerie.engine.runlog import Cursor
 from causerie.errors import CauserieError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
-from causerie.types.requests import ListRequest, OnDisconnect, decode_request, invalid
+from causerie.types.requests import ListRequest, Nothing, OnDisconnect, decode_request, invalid
 
 T = TypeVar("T")
 MAX_KEY = 256
@@ -123,6 +123,16 @@ class Call:
         if length.isdigit() and int(length) > self.options.max_body_bytes:
             raise self._too_large()
         return decode_request(await self._read(), kind)
+
+    async def no_body(self) -> None:
+        """See that there is no body, or an empty object: nothing is accepted and ignored.
+
+        Raises:
+            InvalidRequest: there is something in it.
+        """
+        body = await self._read()
+        if body:
+            decode_request(body, Nothing)
 
     def query(self) -> ListRequest:
         """Decode the query of a list; what is not a parameter of it is refused.

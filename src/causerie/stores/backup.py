@@ -9,15 +9,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from causerie.errors import StoreUnavailable
+from causerie.errors import SchemaMismatch, StoreUnavailable
 
-from .beside import SHM, WAL, beside, read_beside
+from .beside import DAMAGED, SHM, WAL, beside, read_beside
 from .checkup import Findings, Told, check
 from .sqlite_file import FileLock
 
 PARTIAL, LOCK = ".partial", ".lock"
 LARGE = 256 * 1024 * 1024  # bytes, from which on somebody who waits is told how far it is
-_PAGES = 4096  # pages at a time; the copied state stands still however many times that takes
+PAGES = 4096  # pages at a time; the copied state stands still however many times that takes
 
 
 class Backup(NamedTuple):
@@ -52,6 +52,9 @@ def back_up(source: Path, target: Path, *, force: bool = False, told: Told = lam
         _put(partial, target)
     except OSError as error:
         raise StoreUnavailable(f"The backup cannot be written to {target}: {error.strerror}.") from error
+    except SchemaMismatch:
+        _clear(partial)
+        raise
     return made._replace(file=target)
 
 
@@ -68,7 +71,7 @@ def _copy(source: sqlite3.Connection, partial: Path, told: Told) -> None:
 
     def progress(_: int, remaining: int, total: int) -> None:
         nonlocal tenths
-        done = 10 * (total - remaining) // total
+        done = 10 * (total - remaining) // max(total, 1)
         if total * size >= LARGE and done > tenths:
             tenths = done
             told(f"{10 * done} % copied")
@@ -79,8 +82,8 @@ def _copy(source: sqlite3.Connection, partial: Path, told: Told) -> None:
     try:
         with closing(sqlite3.connect(partial, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = OFF")  # the whole file is synced at the end, once
-            source.backup(connection, pages=_PAGES, progress=progress)
-    except sqlite3.Error as error:
+            source.backup(connection, pages=PAGES, progress=progress)
+    except DAMAGED as error:
         _clear(partial)
         raise StoreUnavailable(f"The database cannot be copied to {partial}: {error}.") from error
 

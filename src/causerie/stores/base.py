@@ -289,6 +289,10 @@ class Store(Protocol):
         """
         ...
 
+    def announce(self, workspace: str, conversation_id: str) -> Awaitable[None]:
+        """Note that a conversation's id has left: from now on it exists, whatever becomes of its first run."""
+        ...
+
     async def recall(self, workspace: str, scope: str, key: str) -> Recalled | None:
         """Return what is known under an idempotency key."""
         ...

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from causerie.errors import SchemaMismatch, StoreUnavailable
 
 from .base import BEYOND, ConversationRow, EntryRow
-from .beside import read_beside
+from .beside import DAMAGED, read_beside
 from .checkup_log import Log
 from .labels import labels
 from .sqlite_file import MEMORY, connect, migrate
@@ -29,7 +29,8 @@ LARGE = 50_000  # entries, from which on somebody who waits is told how far it i
 
 Told = Callable[[str], None]
 
-_RELATIONS = {
+# What must not be: by the name of the statement that finds it, what is said of each.
+RELATIONS = {
     "lost_entries": "entry {} belongs to no conversation",
     "lost_segments": "segment {} belongs to no conversation",
     "lost_labels": "label {!r} belongs to no conversation",
@@ -103,11 +104,12 @@ class _Checkup:
 
     def findings(self) -> Findings:
         _check_version(self._db, self._path)
-        relations = (partial(self._relation, name) for name in _RELATIONS)
-        for part in (self._file, self._schema, self._histories, *relations):
+        relations = [partial(self._relation, name) for name in RELATIONS]
+        parts: list[Callable[[], None]] = [self._file, self._schema, self._histories, *relations]
+        for part in parts:
             try:
                 part()
-            except sqlite3.Error as error:
+            except DAMAGED as error:
                 self._note("", "", None, f"it cannot be read to its end: {error}")
         return Findings(self._conversations, self._total, list(self._faults))
 
@@ -138,7 +140,7 @@ class _Checkup:
 
     def _relation(self, name: str) -> None:
         for workspace, id_, which in self._db.execute(SQL[name]):
-            self._note(workspace, id_, None, _RELATIONS[name].format(which))
+            self._note(workspace, id_, None, RELATIONS[name].format(which))
 
     def _histories(self) -> None:
         step = self._total // 10 if self._total >= LARGE else BEYOND
@@ -146,7 +148,7 @@ class _Checkup:
         for workspace, id_ in self._db.execute(SQL["keys"]).fetchall():
             try:
                 self._conversation(workspace, id_)
-            except sqlite3.Error as error:
+            except DAMAGED as error:
                 self._note(workspace, id_, None, f"it cannot be read: {error}")
             if self._read - said >= step:
                 said = self._read

@@ -156,6 +156,10 @@ class SQLiteStore:
         """Take a run over; see `Store.adopt`."""
         return self._writer.submit(lambda db: rows.adopt(db, run, owner))
 
+    def announce(self, workspace: str, conversation_id: str) -> Awaitable[None]:
+        """Note that a conversation's id has left; see `Store.announce`."""
+        return self._writer.submit(lambda db: rows.announce(db, workspace, conversation_id))
+
     async def recall(self, workspace: str, scope: str, key: str) -> Recalled | None:
         """Return what an idempotency key stands for; see `Store.recall`."""
         query = {"workspace": workspace, "scope": scope, "key": key, "now": rows.now()}

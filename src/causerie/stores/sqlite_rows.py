@@ -154,6 +154,11 @@ def adopt(db: sqlite3.Connection, found: RunRow, owner: str) -> RunKey:
     return key._replace(fence=fence)
 
 
+def announce(db: sqlite3.Connection, workspace: str, conversation_id: str) -> None:
+    """Note that a conversation's id has left; see `Store.announce`."""
+    db.execute(SQL["announce"], {"workspace": workspace, "id": conversation_id})
+
+
 def reserve(db: sqlite3.Connection, key: RunKey, call: Reservation) -> Recorded | None:
     """Note that a tool is about to be called; see `Store.reserve`."""
     _check_right(db, key)

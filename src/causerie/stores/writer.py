@@ -13,7 +13,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from causerie.errors import CauserieError, StoreUnavailable
+from causerie.errors import StoreUnavailable
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
@@ -74,7 +74,7 @@ class Writer:
             try:
                 connection = connection or self._connect()
                 answers = _transaction(connection, [item.job for item in batch])
-            except (sqlite3.Error, CauserieError) as error:
+            except Exception as error:
                 answers = [_unavailable(error) if isinstance(error, sqlite3.Error) else error] * len(batch)
             _tell(batch, answers)
             if last:
