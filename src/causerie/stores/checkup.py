@@ -27,6 +27,8 @@ from .statements import migrations, statements
 SQL = statements("sqlite_checkup")
 LARGE = 50_000  # entries, from which on somebody who waits is told how far it is
 
+_COLUMNS = (int, str, str, bytes, str | None, bytes | None, int, bytes | None)
+
 Told = Callable[[str], None]
 
 # What must not be: by the name of the statement that finds it, what is said of each.
@@ -148,7 +150,7 @@ class _Checkup:
         for workspace, id_ in self._db.execute(SQL["keys"]).fetchall():
             try:
                 self._conversation(workspace, id_)
-            except DAMAGED as error:
+            except (*DAMAGED, TypeError) as error:  # a damaged column can hold anything
                 self._note(workspace, id_, None, f"it cannot be read: {error}")
             if self._read - said >= step:
                 said = self._read
@@ -156,7 +158,10 @@ class _Checkup:
 
     def _conversation(self, workspace: str, id_: str) -> None:
         query = {"workspace": workspace, "id": id_}
-        *columns, deleted_at = self._db.execute(SQL["conversation"], query).fetchone()
+        found = self._db.execute(SQL["conversation"], query).fetchone()
+        if found is None:
+            raise TypeError("the index has it, the table has not")
+        *columns, deleted_at = found
         if deleted_at is not None:
             self._tombstone(query)
             return
@@ -250,6 +255,8 @@ def _object(text: bytes) -> dict[str, Any]:
 
 def _entry(found: Any) -> EntryRow:
     position, id_, kind, body, call, prompt, covers, private = found
+    if not all(isinstance(value, kinds) for value, kinds in zip(found, _COLUMNS, strict=True)):
+        raise TypeError(f"entry {position} has a column of another type")
     return EntryRow(
         position=position, id=id_, kind=kind, body=body, tool_call_id=call, prompt=prompt, covers=covers,
         private=private,
