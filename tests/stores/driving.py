@@ -145,7 +145,7 @@ class Driver:
         try:
             call()
         except kind as error:
-            assert type(error) is kind
+            assert isinstance(error, kind)
             return str(error)
         raise AssertionError(f"was not refused with {kind.__name__}")
 
