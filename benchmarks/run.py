@@ -27,7 +27,8 @@ from typing import NamedTuple
 import processes
 import report
 import uvloop
-from figures import FIGURES, Bench, Figure, Numbers
+from bench import Bench, Numbers
+from figures import FIGURES, Figure
 from load import LoadError
 from processes import ProcessError
 from report import Row

@@ -54,7 +54,7 @@ class World:
         self._store = SQLiteStore(":memory:")
         self._cache_bytes = cache_bytes
         self.begin_anew()
-        self.do(self._store.open())
+        self.do(self._store.open("own_laws"))
 
     def begin_anew(self) -> None:
         """Go on as a server does that was started again: with the same store and nothing in memory."""

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from causerie.errors import SchemaMismatch, StoreUnavailable
 
-from .beside import DAMAGED, SHM, WAL, beside, read_beside
+from .beside import SHM, WAL, beside, read_beside
 from .checkup import Findings, Told, check
-from .sqlite_file import FileLock
+from .sqlite_file import TROUBLE, FileLock
 
 PARTIAL, LOCK = ".partial", ".lock"
 LARGE = 256 * 1024 * 1024  # bytes, from which on somebody who waits is told how far it is
@@ -83,7 +83,7 @@ def _copy(source: sqlite3.Connection, partial: Path, told: Told) -> None:
         with closing(sqlite3.connect(partial, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = OFF")  # the whole file is synced at the end, once
             source.backup(connection, pages=PAGES, progress=progress)
-    except DAMAGED as error:
+    except TROUBLE as error:
         _clear(partial)
         raise StoreUnavailable(f"The database cannot be copied to {partial}: {error}.") from error
 

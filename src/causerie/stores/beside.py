@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from causerie.errors import StoreUnavailable
 
+from .sqlite_file import TROUBLE
+
 T = TypeVar("T")
 WAL, SHM = "-wal", "-shm"
-# Where SQLite would quote what is damaged, Python fails to read the quotation.
-DAMAGED = (sqlite3.Error, UnicodeDecodeError)
 
 
 def read_beside(path: Path, job: Callable[[sqlite3.Connection], T]) -> T:
@@ -30,7 +30,7 @@ def read_beside(path: Path, job: Callable[[sqlite3.Connection], T]) -> T:
         found = _read(path, job, still=before is not None)
         if before is not None and _still(path) != before:
             found = _read(path, job, still=False)  # a server has opened it in the meantime
-    except DAMAGED as error:
+    except TROUBLE as error:
         raise StoreUnavailable(f"{path} cannot be read: {error}.") from error
     return found
 

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 from causerie.errors import SchemaMismatch, StoreUnavailable
 
 from .base import BEYOND, ConversationRow, EntryRow
-from .beside import DAMAGED, read_beside
+from .beside import read_beside
 from .checkup_log import Log
 from .labels import labels
-from .sqlite_file import MEMORY, connect, migrate
+from .sqlite_file import MEMORY, TROUBLE, connect, migrate
 from .sqlite_rows import SQL as STORE
 from .sqlite_rows import conversation, over
 from .statements import migrations, statements
@@ -111,7 +111,7 @@ class _Checkup:
         for part in parts:
             try:
                 part()
-            except DAMAGED as error:
+            except TROUBLE as error:
                 self._note("", "", None, f"it cannot be read to its end: {error}")
         return Findings(self._conversations, self._total, list(self._faults))
 
@@ -150,7 +150,7 @@ class _Checkup:
         for workspace, id_ in self._db.execute(SQL["keys"]).fetchall():
             try:
                 self._conversation(workspace, id_)
-            except (*DAMAGED, TypeError) as error:  # a damaged column can hold anything
+            except (*TROUBLE, TypeError) as error:  # a damaged column can hold anything
                 self._note(workspace, id_, None, f"it cannot be read: {error}")
             if self._read - said >= step:
                 said = self._read
