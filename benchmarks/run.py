@@ -167,7 +167,9 @@ def main() -> int:
     known = {"when": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "options": options}
     show(record, figures, machine)
     others = {name: [one.others for one in taken] for name, taken in record.taken.items()}
-    report.write_json(given.report, {**known, "machine": machine, "others_cores": others}, rows)
+    numbers = {name: [one.numbers for one in taken] for name, taken in record.taken.items()}
+    everything = {**known, "machine": machine, "others_cores": others, "numbers": numbers}
+    report.write_json(given.report, everything, rows)
     return report.exit_code(rows)
 
 

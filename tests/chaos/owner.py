@@ -8,8 +8,10 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +47,25 @@ class Scene:
         return self.folder / "effects"
 
     @property
+    def database(self) -> Path:
+        """The database."""
+        return self.data / "causerie.db"
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether nobody is in the middle of a transaction."""
+        with closing(sqlite3.connect(self.database, isolation_level=None, timeout=0)) as db:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                db.execute("ROLLBACK")
+            except sqlite3.OperationalError:
+                return False
+        return True
+
+    @property
     def lock(self) -> Path:
         """The file by which one process keeps others out of the database."""
-        return self.data / "causerie.db.lock"
+        return self.database.with_name("causerie.db.lock")
 
 
 class Owner:

@@ -21,6 +21,7 @@ from .timing import dice, elapse, until
 _LONGEST_ROUND = 1.0
 _LEASE = 3  # beats
 _AGES = 60.0
+_TRIES = 50
 
 
 class Plan(NamedTuple):
@@ -138,8 +139,8 @@ class Storm:
         self._book.count("stops past the lease")
         self._book.strike()
         old = self._owner
-        old.stop()
         self._book.unsettle(_AGES)
+        await self._stop_between_commits(old)
         await elapse(self._lease())
         with suppress(FileNotFoundError):
             self._scene.lock.unlink()
@@ -162,6 +163,16 @@ class Storm:
         await elapse(self._dice.uniform(0, self._scene.beat_seconds))
         self._kill(old)
         self._book.calm()
+
+    async def _stop_between_commits(self, owner: Owner) -> None:
+        """Stop it, mostly at a moment when it does not hold SQLite's own lock, under which nobody can take over."""
+        owner.stop()
+        for _ in range(_TRIES):
+            if self._scene.is_writable or self._dice.random() < 0.02:
+                return
+            owner.resume()
+            await elapse(self._dice.uniform(0.001, 0.01))
+            owner.stop()
 
     def _lease(self) -> float:
         return self._scene.beat_seconds * (_LEASE + self._dice.random())
@@ -207,7 +218,7 @@ async def weather(plan: Plan, scene: Scene, book: Book, progress: Callable[[int]
             await _afterwards(storm, talks, Caller(storm, session, book, dice(plan.seed, "afterwards")), scene, book)
         finally:
             storm.end()
-    check_file(scene.data / "causerie.db", book)
+    check_file(scene.database, book)
 
 
 async def _under(

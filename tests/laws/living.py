@@ -173,7 +173,7 @@ class Process:
         self.fuse -= 1
         if self.fuse < 0:
             if self.heard:  # what it wrote last is on disk, but nobody is told
-                self._carry_out(job).add_done_callback(lambda done: done.exception())
+                self._carry_out(job).add_done_callback(lambda done: done.cancelled() or done.exception())
                 self._store._writer._queue.put(None)
                 self._store._writer._thread.join(PATIENCE)
             self.alive = False
