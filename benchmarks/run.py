@@ -168,7 +168,7 @@ def main() -> int:
     show(record, figures, machine)
     others = {name: [one.others for one in taken] for name, taken in record.taken.items()}
     numbers = {name: [one.numbers for one in taken] for name, taken in record.taken.items()}
-    everything = {**known, "machine": machine, "others_cores": others, "numbers": numbers}
+    everything: dict[str, object] = {**known, "machine": machine, "others_cores": others, "numbers": numbers}
     report.write_json(given.report, everything, rows)
     return report.exit_code(rows)
 

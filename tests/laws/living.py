@@ -76,7 +76,7 @@ class Process:
     def __init__(self, path: Path, nature: Nature, *, adopt: bool, keep_seconds: float, cache_bytes: int) -> None:
         """Open the database at `path`, whoever had it before."""
         self.alive, self.fuse, self.heard = True, FOR_EVER, True
-        self._nature, self._pending = nature, 0
+        self._nature, self._pending, self._buried = nature, 0, False
         self._parked: list[tuple[str, asyncio.Future[None]]] = []
         self._runner = asyncio.Runner()
         self._store = SQLiteStore(path)
@@ -146,11 +146,15 @@ class Process:
         """Stop as a server does that is told to."""
         self.do(self.engine.close(grace=0))
         self.alive = False
+        self._buried = True
         self._runner.close()
 
     def crash(self) -> None:
         """Die: nothing is written any more, what was under way never ends, and the lock goes with the process."""
+        if self._buried:
+            return
         self.alive = False
+        self._buried = True
         writer = self._store._writer
         writer._ended = self._store._closed = True
         while not writer._queue.empty():

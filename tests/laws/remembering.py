@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from causerie.engine.runlog import Numbered
-from causerie.errors import CauserieError
+from causerie.errors import CauserieError, UpstreamError
 from causerie.types.base import encode
 from causerie.types.events import ResponseDoneEvent, ResponseErrorEvent, ResponseStartedEvent
 from causerie.types.fold import collect
@@ -32,7 +32,7 @@ class Ask:
         runs: the runs that it came to, as far as anybody was told, with the conversation of each.
         outputs: what history shows of its answer, once it does; None before.
         where: the conversation that shows it.
-        over: whether its conversation was deleted, so that it may be sent as a new one.
+        bodies: the answers that were told, byte for byte, by run.
     """
 
     token: str
@@ -61,6 +61,7 @@ class Sent:
     events: list[Numbered] = field(default_factory=list)
     body: bytes | None = None
     error: CauserieError | None = None
+    answerable: Any = None
     reading: Any = None
     task: Any = None
     connected: bool = True
@@ -79,8 +80,9 @@ class Sent:
 
     @property
     def failed(self) -> bool:
-        """Whether it was told that the run failed."""
-        return bool(self.events and isinstance(self.events[-1].event, ResponseErrorEvent))
+        """Whether it was told that its run failed."""
+        told = bool(self.events and isinstance(self.events[-1].event, ResponseErrorEvent))
+        return told or (isinstance(self.error, UpstreamError) and bool(self.run_id))
 
     def told(self) -> list[Listed]:
         """Return the entries that it was told of, after all discards."""
@@ -98,10 +100,10 @@ class Remembered:
     known: list[Listed]
     pending: list[Ask] = field(default_factory=list)
 
-    def look(self, history: list[Listed]) -> None:
-        """See that nothing is lost, and that what is new was asked for and answered as a whole, once."""
+    def look(self, history: list[Listed]) -> list[Ask]:
+        """See that nothing is lost, and that what is new was asked for and is there once; return who asked for it."""
         assert history[: len(self.known)] == self.known, "what was there is not there any more"
-        rest = history[len(self.known) :]
+        rest, found = history[len(self.known) :], list[Ask]()
         while rest:
             ask = next((one for one in self.pending if begins(rest, one.inputs)), None)
             assert ask is not None, f"nobody asked for {rest}"
@@ -109,9 +111,11 @@ class Remembered:
             outputs = _outputs(rest[len(ask.inputs) :])
             ask.outputs, ask.where = outputs, self.id
             self.pending.remove(ask)
+            found.append(ask)
             rest = rest[len(ask.inputs) + len(outputs) :]
         self.known = history
         assert valid(history) == []
+        return found
 
 
 def begins(entries: Sequence[Listed], inputs: Sequence[Listed]) -> bool:

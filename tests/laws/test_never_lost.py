@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from causerie.engine.runlog import Cursor
-from causerie.errors import APIError, BadRequest, CauserieError, Conflict, InvalidRequest, NotFound, Stopping
-from causerie.errors import UpstreamError
+from causerie.engine.replay import Events
+from causerie.errors import BadRequest, CauserieError, Conflict, InvalidRequest, NotFound, UpstreamError
 from causerie.types.requests import AppendRequest, ListRequest, RestartRequest, StartRequest, decode_request
 
 from .living import FOR_EVER, KINDS, TOOLS, Died, Nature, Process
-from .remembering import Ask, Listed, Remembered, Sent
+from .remembering import Ask, Listed, Remembered, Sent, begins
 from .strategies import user
 from .world import HERE, answers, laws, without_end
 
@@ -43,6 +43,7 @@ class NeverLost(RuleBasedStateMachine):
         self.sents: list[Sent] = []
         self.talks: dict[str, Remembered] = {}
         self.gone: list[str] = []
+        self.made = Counter[tuple[str, int, str]]()
         self.live = self.born(adopt=False, keep=True, cache=True)
 
     # ---- what may happen
@@ -96,8 +97,16 @@ class NeverLost(RuleBasedStateMachine):
     def leave(self, which: int) -> None:
         """Hang up."""
         connected = [sent for sent in self.sents if sent.connected and not sent.task.done()]
-        if connected:
-            self.hang_up(connected[which % len(connected)])
+        if not connected:
+            return
+        sent = connected[which % len(connected)]
+        sent.connected = False
+        if sent.reading is not None:
+            sent.reading.leave()
+        sent.task.cancel()
+        if sent.cancels and sent.answerable is not None:
+            sent.answerable.cancel()
+        self.live.rest()
 
     @rule(which=numbers, cut=numbers, forgets=flags)
     def resume(self, which: int, cut: int, forgets: bool) -> None:
@@ -129,7 +138,7 @@ class NeverLost(RuleBasedStateMachine):
         except Died:
             return
         if not by_run:
-            assert "running" not in [run.state for run in self.live.do(self.live.engine.list_runs(HERE, talk.id))]
+            assert not self.is_busy(talk.id)
 
     @rule(which=numbers)
     def delete(self, which: int) -> None:
@@ -145,8 +154,9 @@ class NeverLost(RuleBasedStateMachine):
         del self.talks[talk.id]
         self.gone.append(talk.id)
         for ask in self.asks:
-            if ask.where == talk.id or talk.id in ask.runs.values() or ask.target == talk.id:
-                self.let_go(ask)
+            ask.runs = {run: id_ for run, id_ in ask.runs.items() if id_ != talk.id}
+            if ask.where == talk.id:  # its key is free again
+                ask.outputs, ask.where = None, ""
 
     @rule(adopt=flags, keep=flags, cache=flags)
     def crash(self, adopt: bool, keep: bool, cache: bool) -> None:
@@ -184,7 +194,8 @@ class NeverLost(RuleBasedStateMachine):
         for id_ in listed:
             if id_ not in self.talks:
                 self.find(id_)
-            self.talks[id_].look(self.history(id_))
+            for ask in self.talks[id_].look(self.history(id_)):
+                self.see_that_it_was_said(ask)
         assert sorted(self.talks) == sorted(listed), "a conversation that somebody was told of is not there"
         for sent in self.sents:
             self.judge(sent)
@@ -203,27 +214,30 @@ class NeverLost(RuleBasedStateMachine):
 
     def find(self, id_: str) -> None:
         """A conversation that nobody was told of: somebody must have asked for it."""
-        known = {one for ask in self.asks for one in ask.runs.values()}
         assert id_ not in self.gone, "a deleted conversation is there again"
         history = self.history(id_)
-        token = next((ask for ask in reversed(self.asks) if ask.token in json.dumps(history) and not ask.outputs), None)
-        assert token is not None, f"nobody asked for {id_} {known}: {history}"
-        assert token.operation != "append"
-        self.talks[id_] = Remembered(id_, token.base, [token])
+        asked = [
+            ask
+            for ask in self.asks
+            if ask.operation != "append" and ask.outputs is None and history[: len(ask.base)] == ask.base
+            and (len(history) == len(ask.base) or begins(history[len(ask.base) :], ask.inputs))
+        ]  # fmt: skip
+        assert asked, f"nobody asked for {id_}: {history}"
+        self.talks[id_] = Remembered(id_, asked[-1].base, asked)
 
     def judge(self, sent: Sent) -> None:
         """Hold what somebody was told against what is stored."""
         ask = sent.ask
-        if sent.judged or not (sent.done or sent.failed) or sent.conversation_id in self.gone:
+        if sent.judged or not (sent.done or sent.failed):
             return
         sent.judged = True
-        if not ask.stored:
+        if not ask.stored or sent.conversation_id in self.gone:
             return
-        run = self.live.do(self.live.engine.get_run(HERE, sent.conversation_id, sent.run_id))
+        state = self.state(sent.run_id, sent.conversation_id)
         if sent.failed:
-            assert run.state == "failed"
+            assert state in ("failed", "") if sent.error else "failed"
             return
-        assert run.state in ("done", "cancelled")
+        assert state in ("done", "cancelled")
         assert ask.outputs is not None, f"{ask.token} was answered and is not there"
         assert sent.told() == [without_end(entry) for entry in ask.outputs]
         if sent.body is not None:
@@ -232,14 +246,22 @@ class NeverLost(RuleBasedStateMachine):
     def see_that_nothing_was_done_twice(self) -> None:
         """No key stands for two runs that count, and no call was made twice from one head."""
         for ask in self.asks[-12:]:
-            states = [self.state(run, id_) for run, id_ in ask.runs.items() if id_ in self.talks]
+            states = [self.state(run, id_) for run, id_ in ask.runs.items()]
             assert len([state for state in states if state in ("running", "done", "cancelled")]) <= 1, ask.token
-        made = Counter[tuple[str, int, str]]()
-        for context, query in self.nature.effects:
+        while self.nature.effects:
+            context, query = self.nature.effects.pop()
             row = self.live.do(self.live.store.run(HERE, context.conversation_id, context.run_id))
-            if row is not None:
-                made[context.conversation_id, row.head, query] += 1
-        assert [call for call, times in made.items() if times > 1] == []
+            if row is not None:  # else it is of a run that left no trace, or was deleted
+                self.made[context.conversation_id, row.head, query] += 1
+        assert [call for call, times in self.made.items() if times > 1] == []
+
+    def see_that_it_was_said(self, ask: Ask) -> None:
+        """See that what is stored is what the model said, and what tools did."""
+        for entry in ask.outputs or []:
+            if entry["type"] == "message.output":
+                assert any(text.startswith(entry["content"]) for text in self.nature.said[ask.token]), entry
+            else:
+                assert entry["arguments"].startswith(f'{{"query": "{ask.token}.'), entry
 
     def teardown(self) -> None:
         try:
@@ -260,7 +282,7 @@ class NeverLost(RuleBasedStateMachine):
             self.send(ask, None, 0, stream=False, cancels=False)
             self.look_around()
         for talk in list(self.talks.values()):
-            assert "running" not in [run.state for run in self.live.do(self.live.engine.list_runs(HERE, talk.id))]
+            assert not self.is_busy(talk.id)
             ask = self.asked("append", talk.id, [], talk.known, {}, keyed=False)
             sent = self.send(ask, [], FOR_EVER, stream=False, cancels=False)
             self.look_around()
@@ -290,7 +312,7 @@ class NeverLost(RuleBasedStateMachine):
         talk = self.talks.get(ask.target or "")
         if ask.operation == "append" and ask.stored and ask.outputs is None and talk and ask not in talk.pending:
             talk.pending.append(ask)
-        busy = talk is not None and self.is_busy(talk)
+        busy = talk is not None and self.is_busy(talk.id)
         sent = Sent(ask, stream, cancels)
         self.sents.append(sent)
         if self.live.alive:
@@ -300,9 +322,9 @@ class NeverLost(RuleBasedStateMachine):
         elif isinstance(sent.error, NotFound):
             assert ask.target in self.gone or sent.conversation_id in self.gone, sent.error
         elif isinstance(sent.error, (BadRequest, InvalidRequest)):
-            assert talk is not None and (busy or len(ask.inputs) + len(talk.known) and ask.key), sent.error
+            assert busy or program is None, sent.error  # it fitted what was there when it was made up
         else:
-            assert sent.error is None or isinstance(sent.error, (UpstreamError, Stopping)), sent.error
+            assert sent.error is None or isinstance(sent.error, UpstreamError), sent.error
         return sent
 
     async def carried(self, sent: Sent, process: Process) -> None:
@@ -316,11 +338,9 @@ class NeverLost(RuleBasedStateMachine):
                 run = await engine.append(HERE, str(ask.target), decode_request(data, AppendRequest), ask.key)
             else:
                 run = await engine.restart(HERE, str(ask.target), decode_request(data, RestartRequest), ask.key)
-            sent.run_id, sent.conversation_id, sent.reading = run.id, run.conversation_id, run
+            sent.run_id, sent.conversation_id, sent.answerable = run.id, run.conversation_id, run
             if sent.stream:
-                sent.reading = run.reader()
-                await self.read(sent, process)
-                sent.reading = run
+                await self.read(sent, run.reader(), process)
             else:
                 body = await run.body()
                 sent.body = body if process.alive else None
@@ -330,25 +350,54 @@ class NeverLost(RuleBasedStateMachine):
     async def followed(self, sent: Sent, place: Cursor | None, process: Process) -> None:
         """A client that comes back."""
         try:
-            sent.reading = await process.engine.follow_run(HERE, sent.conversation_id, sent.run_id, place)
-            await self.read(sent, process)
+            reader = await process.engine.follow_run(HERE, sent.conversation_id, sent.run_id, place)
+            await self.read(sent, reader, process)
         except NotFound as error:
             assert sent.conversation_id in self.gone, error
 
-    async def read(self, sent: Sent, process: Process) -> None:
-        reader = sent.reading
+    async def read(self, sent: Sent, reader: Events, process: Process) -> None:
+        """Read to the end, or until the process dies."""
+        sent.reading = reader
         while not reader.ended:
             batch = await reader.batch()
             if process.alive and sent.connected:
                 sent.events += batch
 
-    def hang_up(self, sent: Sent) -> None:
-        """Do what the server does when a client is gone."""
-        sent.connected = False
-        if hasattr(sent.reading, "leave"):
-            sent.reading.leave()
-        sent.task.cancel()
-        run = self.live.engine._runs.find(HERE, sent.conversation_id, sent.run_id)
-        if sent.cancels and run is not None:
-            run.cancel()
-        self.live.rest()
+    def born(self, *, adopt: bool, keep: bool, cache: bool) -> Process:
+        """Begin a process."""
+        return Process(
+            self.folder / "chats.db", self.nature, adopt=adopt, keep_seconds=300 if keep else 0,
+            cache_bytes=1 << 20 if cache else 0,
+        )  # fmt: skip
+
+    def again(self, *, adopt: bool, keep: bool, cache: bool) -> None:
+        """Let the process die, and begin the next."""
+        self.live.crash()
+        for sent in self.sents:
+            sent.connected = False
+        self.live = self.born(adopt=adopt, keep=keep, cache=cache)
+
+    def talk(self, which: int) -> Remembered | None:
+        """Choose a conversation."""
+        return list(self.talks.values())[which % len(self.talks)] if self.talks else None
+
+    def is_busy(self, id_: str) -> bool:
+        """Whether a run of a conversation has not ended, in memory or in the store."""
+        return "running" in [run.state for run in self.live.do(self.live.engine.list_runs(HERE, id_))]
+
+    def state(self, run_id: str, id_: str) -> str:
+        """Return the state of a run; empty if there is none."""
+        row = self.live.do(self.live.store.run(HERE, id_, run_id))
+        return row.state if row else ""
+
+    def listed(self) -> list[str]:
+        """Return the ids of all conversations."""
+        return [found.id for found in self.live.do(self.live.engine.list(HERE, ListRequest(page_size=1000)))]
+
+    def history(self, id_: str) -> list[Listed]:
+        """Return all entries of a conversation."""
+        return [json.loads(body) for body in self.live.do(self.live.engine.get_history(HERE, id_))]
+
+
+TestNeverLost = NeverLost.TestCase
+TestNeverLost.settings = laws(20, stateful_step_count=40)

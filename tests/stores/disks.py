@@ -1,8 +1,8 @@
 """Disks that can be full on demand, each with a server whose database lies on it.
 
-    FileSize    a real `causerie serve` whose files may not grow (RLIMIT_FSIZE), as with a quota
-    PageCount   a server in this process whose writer may not take another page (SQLITE_FULL)
-    SmallDisk   a real `causerie serve` on a file system of 4 MiB; only root can make one
+FileSize    a real `causerie serve` whose files may not grow (RLIMIT_FSIZE), as with a quota
+PageCount   a server in this process whose writer may not take another page (SQLITE_FULL)
+SmallDisk   a real `causerie serve` on a file system of 4 MiB; only root can make one
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``causerie`` under odd circumstances: ``python tests/stores/faltering.py [--beat SECONDS | --without-rights] ARGUMENTS``.
+"""``causerie`` under odd circumstances: ``faltering.py [--beat SECONDS | --without-rights] ARGUMENTS``.
 
 With `--beat` its owner says that it lives at another pace; with `--without-rights` it may only do what the modes of
 files allow, as everybody but root.
