@@ -49,6 +49,7 @@ Key = Annotated[str, Meta(min_length=1), Kind("KEY", "some text", secret=True)]
 Directory = Annotated[str, Meta(min_length=1), Kind("DIR", "some text", path=True)]
 File = Annotated[str, Meta(min_length=1), Kind("FILE", "some text", path=True)]
 Dialect = Annotated[Literal["openai", "mistral", "vllm"], Kind("NAME", "openai, mistral or vllm")]
+OnDisconnect = Annotated[Literal["continue", "cancel"], Kind("WHAT", "continue or cancel")]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], Kind("LEVEL", "debug, info, warning or error")]
 
 
@@ -130,6 +131,13 @@ class Settings(_Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_model_calls: Annotated[Count, _says("How often one run may call the model.")] = 32
     run_seconds: Annotated[Seconds, _says("How long one run may take.")] = 600.0
     max_tool_output_bytes: Annotated[Bytes, _says("Longest output of a tool that the server runs.")] = 1024 * 1024
+    tool_seconds: Annotated[Seconds, _says("How long one call of a tool that the server runs may take.")] = 60.0
+    keep_run_seconds: Annotated[Seconds, _says("How long the events of an ended run can be read piece by piece.")] = (
+        300.0
+    )
+    on_disconnect: Annotated[OnDisconnect, _says("What a run does when its client leaves: `continue` or `cancel`.")] = (
+        "continue"
+    )
     keep_alive_seconds: Annotated[ShortSeconds, _says("Silence in a stream after which a comment is sent.")] = 10.0
     log_level: Annotated[LogLevel, _says("The least that is worth a log line.")] = "info"
     upstreams: Annotated[dict[str, UpstreamSettings], _says("More model servers, by a name of your own.")] = {}

@@ -19,7 +19,8 @@ from typing import Any, Self, TypeVar
 from hypothesis import Phase, settings
 
 from causerie.engine.engine import Engine
-from causerie.engine.run import Bounds, Outcome, Run
+from causerie.engine.plan import Bounds, Outcome
+from causerie.engine.run import Run
 from causerie.errors import APIError, CauserieError
 from causerie.stores.sqlite import SQLiteStore
 from causerie.types.base import decode, encode
@@ -86,7 +87,7 @@ class World:
         self._runner = asyncio.Runner()
         self.store = Lasting()
         self.begin_anew()
-        self.do(self.store.open())
+        self.do(self.store.open("own_laws"))
 
     def begin_anew(self, cache_bytes: int = 1 << 20) -> None:
         """Go on as a server does that was started again: with the same store and nothing in memory."""

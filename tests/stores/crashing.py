@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from causerie.stores.base import Store
 from causerie.stores.sqlite import SQLiteStore
 
-from .rows import END, HERE, began, branch, conversation, entries, next_run
+from .rows import END, HERE, PROGRESS, began, branch, conversation, entries, next_run
 
 Story = Callable[[Store], Awaitable[None]]
 
@@ -22,13 +22,13 @@ Story = Callable[[Store], Awaitable[None]]
 async def in_a_start(store: Store) -> None:
     """A start that does not stream."""
     key = await store.begin(began(conversation(), entries(0, 1)))
-    await store.journal(key, entries(1, 2))
+    await store.journal(key, entries(1, 2), PROGRESS)
 
 
 async def in_a_streamed_start(store: Store) -> None:
     """A start that streams: its id has left already."""
     key = await store.begin(began(conversation(), entries(0, 1), announced=True))
-    await store.journal(key, entries(1, 2))
+    await store.journal(key, entries(1, 2), PROGRESS)
 
 
 async def after_a_start(store: Store) -> None:
@@ -42,7 +42,7 @@ async def in_an_append(store: Store) -> None:
     await after_a_start(store)
     row = await store.load(HERE, "conv_a")
     key = await store.begin(next_run(row, entries(2, 3)))
-    await store.journal(key, entries(3, 5))
+    await store.journal(key, entries(3, 5), PROGRESS)
 
 
 async def in_a_restart(store: Store) -> None:
@@ -85,7 +85,7 @@ STORIES: dict[str, Story] = {
 async def tell(path: str, story: str) -> None:
     """Tell a story, then die as by `kill -9`."""
     store = SQLiteStore(path)
-    await store.open()
+    await store.open("own_crashed")
     await STORIES[story](store)
     os.kill(os.getpid(), signal.SIGKILL)
 

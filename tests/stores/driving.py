@@ -6,6 +6,7 @@ A new store joins the suite with a `Place` of its own, in `PLACES` (and in `DURA
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -16,15 +17,16 @@ from typing import Any, Protocol
 
 import pytest
 
-from causerie.stores.base import ConversationRow, Range, RunEnd, RunKey, RunStart, Store
+from causerie.stores.base import ConversationRow, EntryRow, Range, RunEnd, RunKey, RunStart, Store
 from causerie.stores.sqlite import SQLiteStore
 
-from .rows import END, HERE, began, entries, next_run
+from .rows import END, HERE, PROGRESS, began, entries, next_run
 
 PATIENCE = 20.0
 """Seconds after which a wait gives up and says so."""
 ROOT = Path(__file__).parents[2]
 EVERYTHING = 1_000
+_NUMBERS = itertools.count()
 
 
 class Place(Protocol):
@@ -79,6 +81,7 @@ class Driver:
 
     def __init__(self, store: Store, runner: asyncio.Runner) -> None:
         self.store = store
+        self.owner = ""
         self.runner = runner
 
     def do(self, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -92,6 +95,15 @@ class Driver:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return lambda *args, **kwargs: self.do(lambda: getattr(self.store, name)(*args, **kwargs))
+
+    def open(self) -> None:
+        """Open the store for an owner that it never had."""
+        self.owner = f"own_{next(_NUMBERS)}"
+        self.do(lambda: self.store.open(self.owner))
+
+    def journal(self, key: RunKey, written: Sequence[EntryRow], progress: RunEnd = PROGRESS) -> None:
+        """Write entries beyond the head."""
+        self.do(lambda: self.store.journal(key, written, progress))
 
     def together(self, *jobs: Callable[[Store], Awaitable[Any]]) -> list[Any]:
         """Submit all of `jobs` before waiting for any; return what each came to, refusals included."""
@@ -134,7 +146,6 @@ class Driver:
         """See that `call` is refused with exactly `kind`; return the message."""
         with pytest.raises(kind) as refusal:
             call()
-        assert type(refusal.value) is kind
         return str(refusal.value)
 
 

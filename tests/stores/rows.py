@@ -14,7 +14,8 @@ HERE = "here"
 BEGAN = datetime(2025, 3, 1, 12, 0, 0, 250_000, UTC)
 ENDED = BEGAN + timedelta(seconds=3, microseconds=7)
 END = RunEnd(ended_at=ENDED, model_calls=2, usage=b'{"prompt_tokens":1}')
-FAILED = RunEnd(ended_at=ENDED, model_calls=1, error="The model server is away.")
+FAILED = RunEnd(ended_at=ENDED, state="failed", model_calls=1, error="The model server is away.", code=503)
+PROGRESS = RunEnd(ended_at=ENDED, state="running", model_calls=1, usage=b'{"prompt_tokens":1}')
 
 
 def conversation(id_: str = "conv_a", **fields: Any) -> ConversationRow:
@@ -46,7 +47,7 @@ def began(
     """Return the beginning of a run that starts from the head of `row`."""
     return RunStart(
         run_id=run, operation=operation, conversation=row, head=row.head, entries=written, started_at=BEGAN,
-        announced=announced, owner="somebody",
+        announced=announced, owner="own_somebody",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What outlives the process: everything that was awaited, and nothing of a run that did not end (D1, D4)."""
+"""What outlives the process: everything that was awaited, a run that did not end included (D1, D4)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from causerie.errors import NotFound
 
 from .conftest import Opening
 from .driving import Driver, Place
-from .rows import ENDED, HERE, branch, entries
+from .rows import END, ENDED, FAILED, HERE, branch, entries
 
 
 def left(db: Driver) -> list[str]:
@@ -42,20 +42,34 @@ def test_a_start_that_crashed_never_was(durable: Place, opened: Opening) -> None
         db.refusal(NotFound, lambda: db.load(HERE, "conv_a"))
 
 
-def test_a_streamed_start_that_crashed_exists_empty_and_free(durable: Place, opened: Opening) -> None:
+def test_a_streamed_start_that_crashed_waits_for_whoever_carries_it_on(durable: Place, opened: Opening) -> None:
     durable.crash("in_a_streamed_start")
     with opened(durable) as db:
         row = db.load(HERE, "conv_a")
-        assert (row.head, row.run_id) == (0, None)
-        assert db.kept("conv_a") == []
-        assert db.read(db.grown(row, count=2)) == ["conv_a-1", "conv_a-2"]
+        assert (row.head, row.run_id) == (0, "run_1")
+        assert db.read(row) == []
+        assert db.kept("conv_a") == ["conv_a-1", "conv_a-2"]
+        assert [found.id for found in db.unfinished()] == ["run_1"]
 
 
-def test_an_append_that_crashed_leaves_history_as_it_was_and_the_conversation_free(
-    durable: Place, opened: Opening
-) -> None:
+def test_an_append_that_crashed_leaves_history_as_it_was_and_is_carried_on(durable: Place, opened: Opening) -> None:
     durable.crash("in_an_append")
     with opened(durable) as db:
+        row = db.load(HERE, "conv_a")
+        assert (row.head, row.run_id) == (2, "run_2")
+        assert db.read(row) == ["conv_a-1", "conv_a-2"]
+        (found,) = db.unfinished()
+        assert (found.id, found.head, found.model_calls, found.usage) == ("run_2", 2, 1, b'{"prompt_tokens":1}')
+        key = db.adopt(found, db.owner)
+        assert db.kept("conv_a") == [f"conv_a-{position}" for position in range(1, 6)]
+        db.commit(key, entries(5, 6), start=2, head=6, end=END)
+        assert db.read(db.load(HERE, "conv_a")) == [f"conv_a-{position}" for position in range(1, 7)]
+
+
+def test_an_append_that_crashed_can_be_taken_back(durable: Place, opened: Opening) -> None:
+    durable.crash("in_an_append")
+    with opened(durable) as db:
+        db.fail(db.adopt(db.unfinished()[0], db.owner), FAILED)
         row = db.load(HERE, "conv_a")
         assert (row.head, row.run_id) == (2, None)
         assert db.kept("conv_a") == ["conv_a-1", "conv_a-2"]

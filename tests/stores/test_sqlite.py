@@ -31,7 +31,7 @@ from causerie.stores.sqlite import SQLiteStore
 from causerie.stores.sqlite_file import connect
 async def hold():
     store = SQLiteStore(sys.argv[1])
-    await store.open()
+    await store.open("own_other")
     print("open", flush=True)
     sys.stdin.read()
 asyncio.run(hold())
@@ -48,7 +48,7 @@ if os.geteuid() == 0:
     os.setuid(65534)
 async def write():
     store = SQLiteStore(sys.argv[1])
-    await store.open()
+    await store.open("own_nobody")
     try:
         await store.begin(began(conversation("conv_new")))
     finally:
@@ -59,7 +59,7 @@ except StoreError as error:
     print(type(error).__name__, error)
 """
 """What root may do says nothing: root may write what is read-only."""
-LASTING = {"workspace": 1, "migration": 1}
+LASTING = {"workspace": 1, "migration": 1, "owner": 1}
 """The rows that an empty database has."""
 
 
@@ -285,9 +285,9 @@ def test_what_was_submitted_before_closing_is_finished(file: File, runner: async
         await waiting
 
     db.do(submit_and_close)
-    with opened(file) as again:  # and, as nobody carries that run any more, taken back
-        assert again.load(HERE, "conv_a") == row
-        assert again.kept("conv_a") == ["conv_a-1", "conv_a-2"]
+    with opened(file) as again:  # and waits there for whoever carries it on
+        assert (again.load(HERE, "conv_a").head, again.load(HERE, "conv_a").run_id) == (row.head, "run_2")
+        assert again.kept("conv_a") == ["conv_a-1", "conv_a-2", "conv_a-3"]
 
 
 def test_nothing_is_left_of_what_is_gone(file: File, opened: Opening) -> None:
@@ -327,10 +327,10 @@ def test_runs_leave_a_record(file: File, opened: Opening) -> None:
         db.fail(key, FAILED)
         db.fail(key, END)
     with closing(sqlite3.connect(file.path)) as raw:
-        found = raw.execute("SELECT id, state, model_calls, usage, error, ended_at IS NULL FROM run ORDER BY id")
+        found = raw.execute("SELECT id, state, model_calls, usage, error, code, ended_at IS NULL FROM run ORDER BY id")
         assert found.fetchall() == [
-            ("run_conv_a", "done", 2, b'{"prompt_tokens":1}', None, 0),
-            ("run_failed", "failed", 1, None, "The model server is away.", 0),
+            ("run_conv_a", "done", 2, b'{"prompt_tokens":1}', None, None, 0),
+            ("run_failed", "failed", 1, None, "The model server is away.", 503, 0),
         ]
 
 

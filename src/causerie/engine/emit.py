@@ -67,13 +67,13 @@ class Emitter:
 
     def __init__(
         self, ids: Ids, clock: Clock, *, model: str, agent_id: str | UnsetType = UNSET,
-        taken: Collection[str] = (),
+        taken: Collection[str] = (), first_index: int = 0,
     ) -> None:  # fmt: skip
-        """Begin at output 0. `taken` are the tool call ids that must not be given again."""
+        """Begin at output `first_index`. `taken` are the tool call ids that must not be given again."""
         self._ids, self._clock = ids, clock
         self._model, self._agent_id = model, agent_id
         self._taken = set(taken)
-        self._next_index = 0
+        self._next_index = first_index
         self.begin_turn(())
 
     def begin_turn(self, server_tools: Collection[str]) -> None:

@@ -6,22 +6,21 @@ It knows ports only: a store, an upstream, toolsets. How an answer is sent is no
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-from collections import OrderedDict
+import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import msgspec
 
-from causerie.errors import CauserieError, Conflict, InvalidRequest, NotFound, Stopping
+from causerie.errors import Conflict, InvalidRequest, NotFound, RepeatedKey
 from causerie.ids import Clock, Ids
-from causerie.stores.base import ConversationRow, Operation, Place, RunStart, Segment, Store
+from causerie.stores.base import ConversationRow, Operation, Place, Repeat, RunStart, Segment, Store
 from causerie.tools.base import Toolset
-from causerie.types.base import UnsetType, encode
+from causerie.types.base import Struct, UnsetType, encode
 from causerie.types.completion import CompletionArgs
 from causerie.types.entries import ConversationInputs, Entry
 from causerie.types.requests import AppendRequest, ListRequest, RestartRequest, StartRequest
-from causerie.types.responses import AgentConversation, ModelConversation
+from causerie.types.responses import AgentConversation, ConversationRun, ModelConversation
 from causerie.upstreams.base import Upstream
 
 from . import admission
@@ -29,15 +28,14 @@ from .conversation import ConversationSettings, encode_metadata, entity, setting
 from .history import History, check, rows
 from .journal import Journal, NoJournal, StoredJournal
 from .offer import offer
-from .run import Bounds, Outcome, Plan, Run
+from .plan import Bounds, Plan, Request
+from .recent import Loaded
+from .replay import Answerable, Following
+from .run import Run
+from .runlog import Cursor
+from .supervisor import Supervisor
 
-
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversation as a run needs it."""
-
-    row: ConversationRow
-    settings: ConversationSettings
-    history: History
+KEY_LIFE = timedelta(hours=24)
 
 
 class Engine:
@@ -46,7 +44,8 @@ class Engine:
     def __init__(
         self, store: Store, upstream: Upstream, *, toolsets: Mapping[str, Toolset] | None = None,
         default_model: str | None = None, bounds: Bounds | None = None, ids: Ids | None = None,
-        clock: Clock | None = None, cache_bytes: int = 64 * 1024 * 1024,
+        clock: Clock | None = None, cache_bytes: int = 64 * 1024 * 1024, keep_seconds: float = 300,
+        beat_seconds: float = 5,
     ) -> None:  # fmt: skip
         """Take the ports.
 
@@ -54,41 +53,51 @@ class Engine:
             toolsets: who runs each wire type of server tool, such as ``web_search``.
             default_model: what runs where a start names neither model nor agent.
             cache_bytes: how much of recent conversations' prompts is kept in memory.
+            keep_seconds: how long a run that ended can be followed piece by piece; later its entries come whole.
+            beat_seconds: how often this process says in the store that it is alive.
         """
         self._store, self._upstream = store, upstream
         self._toolsets = dict(toolsets or {})
         self._default_model = default_model
         self._bounds = bounds or Bounds()
         self._ids, self._clock = ids or Ids(), clock or Clock()
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{self._ids.new('own')}"
-        self._runs: dict[tuple[str, str], Run] = {}
-        self._recent = Recent(cache_bytes)
-        self._closing = False
+        self._owner = self._ids.new("own")
+        self._supervisor = Supervisor(
+            store, upstream, toolsets=self._toolsets, bounds=self._bounds, ids=self._ids, clock=self._clock,
+            owner=self._owner, cache_bytes=cache_bytes, keep_seconds=keep_seconds, beat_seconds=beat_seconds,
+        )  # fmt: skip
+        self._recent, self._runs = self._supervisor.recent, self._supervisor.runs
 
-    async def open(self) -> None:
-        """Open the store; see `Store.open` for what it raises."""
-        await self._store.open()
+    async def open(self, *, adopt: bool = False) -> None:
+        """Open the store; see `Store.open` for what it raises.
+
+        Args:
+            adopt: carry on at once every run that a crash interrupted. Otherwise each waits until its conversation
+                is touched: opening a file spends no tokens (D15).
+        """
+        await self._store.open(self._owner)
+        await self._supervisor.open(adopt=adopt)
 
     async def close(self, grace: float = 10.0) -> None:
-        """Let running runs end for up to `grace` seconds, give up the rest, and close the ports."""
-        self._closing = True
-        if running := list(self._runs.values()):
-            waiting = [asyncio.ensure_future(run.wait()) for run in running]
-            await asyncio.wait(waiting, timeout=grace)
-            for run in running:
-                run.stop(Stopping())
-            await asyncio.wait(waiting)
+        """Let runs end for up to `grace` seconds, leave the rest to the next owner, and close the ports."""
+        await self._supervisor.close(grace)
         await self._upstream.close()
         await self._store.close()
 
-    async def start(self, workspace: str, request: StartRequest) -> Run:
+    async def start(self, workspace: str, request: StartRequest, key: str | None = None) -> Answerable:
         """Create a conversation and run it.
+
+        Args:
+            key: an idempotency key: whoever asks again under it gets this run, not another.
 
         Raises:
             InvalidRequest: the request is wrong by itself, or an input does not fit the ones before it.
             BadRequest: the inputs leave function calls without their results.
         """
         model = admission.check_start(request, self._default_model, self._toolsets)
+        repeat = self._repeat("start", key, request)
+        if earlier := await self._earlier(workspace, repeat, stream=bool(request.stream)):
+            return earlier
         settings = ConversationSettings(
             model=model, instructions=request.instructions, tools=request.tools,
             completion_args=request.completion_args,
@@ -101,9 +110,11 @@ class Engine:
         )  # fmt: skip
         loaded = Loaded(row=row, settings=settings, history=History())
         inputs = admission.complete(request.inputs, self._ids, self._clock)
-        return await self._run(loaded, inputs, request, "start")
+        return await self._run(loaded, inputs, request, "start", repeat)
 
-    async def append(self, workspace: str, conversation_id: str, request: AppendRequest) -> Run:
+    async def append(
+        self, workspace: str, conversation_id: str, request: AppendRequest, key: str | None = None
+    ) -> Answerable:
         """Run a conversation on its history and new entries.
 
         Raises:
@@ -113,17 +124,23 @@ class Engine:
             BadRequest: function calls would be left without their results; nothing is stored.
         """
         admission.check_append(request)
-        if request.store is not False:
-            self._check_free(workspace, conversation_id)
         loaded = await self._load(workspace, conversation_id)
+        repeat = self._repeat(f"append {conversation_id}", key, request)
+        if earlier := await self._earlier(workspace, repeat, stream=bool(request.stream)):
+            return earlier
         if request.store is not False:
-            self._check_free(workspace, conversation_id)  # a run may have begun while it was being read
-            loaded = self._recent.get(workspace, conversation_id) or loaded
+            await self._supervisor.attend(loaded.row)
+            if repeat and (running := self._runs.repeated(workspace, repeat.scope, repeat.key)):
+                return await self._attached(running, repeat, stream=bool(request.stream))
+            self._runs.check_free(workspace, conversation_id)
+            loaded = self._recent.get(workspace, conversation_id) or loaded  # a run may have ended meanwhile
         admission.check_confirmations(request.tool_confirmations or [])
         inputs = await self._new_entries(loaded.row, request.inputs)
-        return await self._run(loaded, inputs, request, "append")
+        return await self._run(loaded, inputs, request, "append", repeat)
 
-    async def restart(self, workspace: str, conversation_id: str, request: RestartRequest) -> Run:
+    async def restart(
+        self, workspace: str, conversation_id: str, request: RestartRequest, key: str | None = None
+    ) -> Answerable:
         """Branch a conversation after one of its entries and run the branch (D6). The original is untouched.
 
         Raises:
@@ -134,6 +151,9 @@ class Engine:
         """
         admission.check_restart(request)
         parent = await self._store.load(workspace, conversation_id)
+        repeat = self._repeat(f"restart {conversation_id}", key, request)
+        if earlier := await self._earlier(workspace, repeat, stream=bool(request.stream)):
+            return earlier
         place = await self._locate(parent, request.from_entry_id)
         history = History().extended(await self._store.entries(workspace, parent.ranges(place.position)))
         settings, now = settings_of(parent), self._clock.now()
@@ -151,7 +171,7 @@ class Engine:
                 "Nothing to answer: the branch ends with an entry of the model's. Give inputs, or restart from a user "
                 "message or a function result.", loc=("body", "inputs"),
             )  # fmt: skip
-        return await self._run(Loaded(row=row, settings=settings, history=history), inputs, request, "restart")
+        return await self._run(Loaded(row=row, settings=settings, history=history), inputs, request, "restart", repeat)
 
     async def get(self, workspace: str, conversation_id: str) -> ModelConversation | AgentConversation:
         """Return a conversation's settings; raises `NotFound`."""
@@ -170,8 +190,9 @@ class Engine:
         """Delete a conversation. A run of it is given up; branches of it live on. Raises `NotFound`."""
         await self._store.delete(workspace, conversation_id, self._clock.now())
         self._recent.forget(workspace, conversation_id)
-        if run := self._runs.get((workspace, conversation_id)):
-            run.stop(NotFound(f"Conversation {conversation_id} was deleted while run {run.id} was under way."))
+        self._runs.forget(workspace, conversation_id)
+        if run := self._runs.of(workspace, conversation_id):
+            run.delete()
 
     async def get_history(self, workspace: str, conversation_id: str) -> Sequence[bytes]:
         """Return all entries, oldest first, each as the JSON that the API shows; raises `NotFound`."""
@@ -182,6 +203,46 @@ class Engine:
         """Return all messages, oldest first, each as the JSON that the API shows; raises `NotFound`."""
         row = await self._store.load(workspace, conversation_id)
         return await self._store.bodies(workspace, row.ranges(), messages_only=True)
+
+    async def list_runs(self, workspace: str, conversation_id: str) -> Sequence[ConversationRun]:
+        """Return the newest runs of a conversation, newest first; raises `NotFound`."""
+        await self._store.load(workspace, conversation_id)
+        return await self._supervisor.list(workspace, conversation_id)
+
+    async def get_run(self, workspace: str, conversation_id: str, run_id: str) -> ConversationRun:
+        """Return one run of a conversation; raises `NotFound`."""
+        return await self._supervisor.show(workspace, conversation_id, run_id)
+
+    async def follow_run(self, workspace: str, conversation_id: str, run_id: str, cursor: Cursor | None) -> Following:
+        """Return a run's events behind `cursor`, and those that it still writes; raises `NotFound`."""
+        return await self._supervisor.follow(workspace, conversation_id, run_id, cursor)
+
+    async def cancel_run(self, workspace: str, conversation_id: str, run_id: str) -> ConversationRun:
+        """End a run now; what it has made is kept, and the conversation is free. Raises `NotFound`.
+
+        One that has ended already is returned as it is.
+        """
+        run = self._runs.find(workspace, conversation_id, run_id)
+        if run is None:
+            row = await self._store.load(workspace, conversation_id)
+            run = await self._supervisor.attend(row) if row.run_id == run_id else None
+        if run is None:
+            return await self._supervisor.show(workspace, conversation_id, run_id)
+        await self._supervisor.cancel(run)
+        return await self._supervisor.show(workspace, conversation_id, run_id, run)
+
+    async def cancel(self, workspace: str, conversation_id: str) -> Sequence[ConversationRun]:
+        """End whatever runs in a conversation now; return what was ended, an empty list if nothing ran.
+
+        Raises:
+            NotFound: there is no such conversation.
+        """
+        row = await self._store.load(workspace, conversation_id)
+        run = await self._supervisor.attend(row)
+        if run is None:
+            return []
+        await self._supervisor.cancel(run)
+        return [await self._supervisor.show(workspace, conversation_id, run.id)]
 
     async def ready(self, workspace: str) -> None:
         """See that the store answers; raises `StoreUnavailable`."""
@@ -194,51 +255,90 @@ class Engine:
 
     async def _run(
         self, loaded: Loaded, inputs: Sequence[Entry], request: StartRequest | AppendRequest | RestartRequest,
-        operation: Operation,
-    ) -> Run:  # fmt: skip
+        operation: Operation, repeat: Repeat | None,
+    ) -> Answerable:  # fmt: skip
         """Begin a run and return it once its inputs are durable."""
-        if self._closing:
-            raise Stopping
         check(inputs, loaded.history)
-        row, stored = loaded.row, request.store is not False
-        new_rows = rows(inputs, loaded.history)
-        offered = await offer(loaded.settings.tools or [], self._toolsets)
-        if stored and operation == "append":
-            self._check_free(row.workspace, row.id)
-        args = loaded.settings.completion_args or CompletionArgs()
+        row, stored, args = loaded.row, request.store is not False, loaded.settings.completion_args or CompletionArgs()
+        override = None if operation == "start" else request.completion_args
+        repeat = repeat if stored else None
         plan = Plan(
             run_id=self._ids.new("run"), workspace=row.workspace, conversation_id=row.id, operation=operation,
             model=loaded.settings.model or "", instructions=loaded.settings.instructions,
-            args=args if operation == "start" else args.overridden_by(request.completion_args),
-            offer=offered, history=loaded.history, inputs=new_rows, stream=bool(request.stream),
+            args=args.overridden_by(override), offer=await offer(loaded.settings.tools or [], self._toolsets),
+            history=loaded.history, inputs=rows(inputs, loaded.history), stream=bool(request.stream),
+            started_at=self._clock.now(), repeats=repeat is not None, repeat=repeat,
         )  # fmt: skip
+        if self._supervisor.stopping:
+            raise self._supervisor.stopping
+        # From here to the run's registration nothing is awaited: nobody can come between.
+        if repeat and (running := self._runs.repeated(row.workspace, repeat.scope, repeat.key)):
+            return await self._attached(running, repeat, stream=plan.stream)
         journal: Journal = NoJournal()
         if stored:
-            journal = StoredJournal(self._store, RunStart(
-                run_id=plan.run_id, operation=operation, conversation=row, head=loaded.history.head, entries=new_rows,
-                started_at=self._clock.now(), announced=bool(request.stream), owner=self._owner,
-            ))  # fmt: skip
+            if operation == "append":
+                self._runs.check_free(row.workspace, row.id)
+            journal = StoredJournal(self._store, plan.history.head, self._run_start(plan, row, override))
         run = Run(plan, journal, self._upstream, ids=self._ids, clock=self._clock, bounds=self._bounds)
-        key = (row.workspace, row.id if stored else run.id)
-        self._runs[key] = run
-        run.start(lambda outcome: self._ended(key, loaded if stored else None, outcome))
-        if error := await asyncio.shield(run.begun):
+        self._supervisor.carry(run, loaded, stored=stored)
+        error = await asyncio.shield(run.begun)
+        if isinstance(error, RepeatedKey) and (
+            earlier := await self._earlier(row.workspace, repeat, stream=plan.stream)
+        ):
+            return earlier  # it was quicker, and has ended since
+        if error is not None:
             raise error
         return run
 
-    def _ended(self, key: tuple[str, str], loaded: Loaded | None, outcome: Outcome | CauserieError) -> None:
-        """A run is over and its conversation free: `loaded` is what it began with, None where nothing is stored."""
-        self._runs.pop(key, None)
-        if loaded is None:
-            return
-        if isinstance(outcome, Outcome):
-            self._recent.keep(msgspec.structs.replace(loaded, history=outcome.history))
-        else:
-            self._recent.forget(*key)
+    def _run_start(self, plan: Plan, row: ConversationRow, override: CompletionArgs | None) -> RunStart:
+        request = Request(args=override, inputs=len(plan.inputs), stream=plan.stream, repeats=plan.repeats)
+        return RunStart(
+            run_id=plan.run_id, operation=plan.operation, conversation=row, head=plan.history.head,
+            entries=plan.inputs, started_at=plan.started_at, announced=plan.stream, owner=self._owner,
+            request=encode(request), repeat=plan.repeat,
+        )  # fmt: skip
 
-    def _check_free(self, workspace: str, conversation_id: str) -> None:
-        if run := self._runs.get((workspace, conversation_id)):
-            raise busy(run.id)
+    def _repeat(self, scope: str, key: str | None, request: Struct) -> Repeat | None:
+        """Bind an idempotency key to what was asked. How the answer is read makes it no other request."""
+        if key is None:
+            return None
+        if getattr(request, "store", None) is False:
+            raise InvalidRequest(
+                "store=false leaves nothing that a retry could find: leave the idempotency key out, or store.",
+                loc=("header", "idempotency-key"), given=key,
+            )  # fmt: skip
+        asked = msgspec.structs.replace(request, stream=None, on_disconnect=None)
+        digest = hashlib.blake2b(encode(asked), digest_size=16).digest()
+        return Repeat(scope, key, digest, self._clock.now() + KEY_LIFE)
+
+    async def _earlier(self, workspace: str, repeat: Repeat | None, *, stream: bool) -> Answerable | None:
+        """Return what an idempotency key already stands for.
+
+        Raises:
+            InvalidRequest: another request came under it.
+        """
+        if repeat is None:
+            return None
+        if running := self._runs.repeated(workspace, repeat.scope, repeat.key):
+            return await self._attached(running, repeat, stream=stream)
+        recalled = await self._store.recall(workspace, repeat.scope, repeat.key)
+        if recalled is None:
+            return None
+        earlier = await self._supervisor.replay(workspace, recalled)
+        if earlier is None:
+            return None
+        _check_same(recalled.digest, repeat)
+        return await self._attached(earlier, repeat, stream=stream) if isinstance(earlier, Run) else earlier
+
+    async def _attached(self, run: Run, repeat: Repeat, *, stream: bool) -> Run:
+        """Have a retry read the run that is under way; whoever streams learns the conversation's id from it."""
+        if run.plan.repeat is not None:
+            _check_same(run.plan.repeat.digest, repeat)
+        if error := await asyncio.shield(run.begun):
+            raise error
+        if stream and not run.plan.stream:
+            await self._store.announce(run.plan.workspace, run.conversation_id)
+        return run
 
     async def _load(self, workspace: str, conversation_id: str) -> Loaded:
         if recent := self._recent.get(workspace, conversation_id):
@@ -252,7 +352,7 @@ class Engine:
         place = await self._store.locate(parent.workspace, parent.ranges(), entry_id)
         if place is not None:
             return place
-        run = self._runs.get((parent.workspace, parent.id))
+        run = self._runs.of(parent.workspace, parent.id)
         if run is not None and run.announces(entry_id):
             raise Conflict(f"Entry {entry_id} is still being written by run {run.id}. Restart from it when that ends.")
         raise NotFound(f"Conversation {parent.id} has no entry {entry_id}")
@@ -264,44 +364,12 @@ class Engine:
         return admission.complete(inputs, self._ids, self._clock)
 
 
-class Recent:
-    """The conversations that ran last, so that the next turn reads nothing: their histories, up to a size."""
-
-    def __init__(self, most_bytes: int) -> None:
-        """Keep up to `most_bytes` of prompts."""
-        self._most, self._size = most_bytes, 0
-        self._kept: OrderedDict[tuple[str, str], Loaded] = OrderedDict()
-
-    def get(self, workspace: str, conversation_id: str) -> Loaded | None:
-        """Return what is kept, as of the last commit."""
-        found = self._kept.get((workspace, conversation_id))
-        if found is not None:
-            self._kept.move_to_end((workspace, conversation_id))
-        return found
-
-    def keep(self, loaded: Loaded) -> None:
-        """Keep a conversation in the place of what was kept of it before."""
-        self.forget(loaded.row.workspace, loaded.row.id)
-        row = msgspec.structs.replace(loaded.row, head=loaded.history.head)
-        self._kept[row.workspace, row.id] = msgspec.structs.replace(loaded, row=row)
-        self._size += _weight(loaded)
-        while self._size > self._most:
-            _, dropped = self._kept.popitem(last=False)
-            self._size -= _weight(dropped)
-
-    def forget(self, workspace: str, conversation_id: str) -> None:
-        """Drop a conversation."""
-        if dropped := self._kept.pop((workspace, conversation_id), None):
-            self._size -= _weight(dropped)
-
-
-def busy(run_id: str) -> Conflict:
-    """Return the refusal of a second run; it names the one in the way (D3)."""
-    return Conflict(f"Conversation is already being processed by run {run_id}. Wait for it to end, then try again.")
-
-
-def _weight(loaded: Loaded) -> int:
-    return len(loaded.history.prompt) + len(loaded.row.settings) + 2048
+def _check_same(digest: bytes, repeat: Repeat) -> None:
+    if digest != repeat.digest:
+        raise InvalidRequest(
+            f"Another request came under the idempotency key '{repeat.key}' before. Give each a key of its own.",
+            loc=("header", "idempotency-key"), given=repeat.key,
+        )  # fmt: skip
 
 
 def _segments(parent: ConversationRow, place: Place) -> tuple[Segment, ...]:

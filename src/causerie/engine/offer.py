@@ -18,6 +18,7 @@ class Served(NamedTuple):
 
     name: str
     toolset: Toolset
+    repeatable: bool = False
 
 
 class Offer(NamedTuple):
@@ -39,9 +40,11 @@ async def offer(tools: Sequence[Tool], toolsets: Mapping[str, Toolset]) -> Offer
             functions.append(tool.function)
             continue
         kind = str(tool.__struct_config__.tag)
+        if kind not in toolsets:
+            raise InvalidRequest(f"The tool '{kind}' is not offered by this server any more.", loc=("body", "tools"))
         for one in _configured(await toolsets[kind].tools(tool), tool):
             functions.append(Function(name=one.name, description=one.description, parameters=one.parameters))
-            served[one.name] = Served(kind, toolsets[kind])
+            served[one.name] = Served(kind, toolsets[kind], one.repeatable)
     names = [function.name for function in functions]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InvalidRequest(f"Two tools are called '{min(twice)}'; names must differ.", loc=("body", "tools"))

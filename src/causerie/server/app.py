@@ -20,7 +20,7 @@ from causerie.types.base import encode
 from causerie.types.operations import OPERATIONS
 from causerie.version import VERSION
 
-from .call import Call
+from .call import Call, Options
 from .edge import Edge
 from .openapi import document
 from .respond import Answer, Json
@@ -30,13 +30,10 @@ from .routes import HANDLERS, Handler, get_model, health, list_models
 class Endpoint:
     """The handlers of one path, by method, as an ASGI application: no request object is made that nobody reads."""
 
-    def __init__(
-        self, handlers: dict[str, Handler], engine: Engine, *, max_body_bytes: int, keep_alive_seconds: float
-    ) -> None:
+    def __init__(self, handlers: dict[str, Handler], engine: Engine, options: Options) -> None:
         """Serve `handlers` over `engine`; where there is a GET there is a HEAD."""
         self._handlers = {**handlers, **({"HEAD": handlers["GET"]} if "GET" in handlers else {})}
-        self._engine = engine
-        self._max_body_bytes, self._keep_alive_seconds = max_body_bytes, keep_alive_seconds
+        self._engine, self._options = engine, options
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.
@@ -48,21 +45,13 @@ class Endpoint:
         if handler is None:
             allowed = ", ".join(sorted(self._handlers))
             raise MethodNotAllowed(f"This path takes {allowed}.", headers={"Allow": allowed})
-        call = Call(
-            scope, receive, self._engine, max_body_bytes=self._max_body_bytes,
-            keep_alive_seconds=self._keep_alive_seconds,
-        )  # fmt: skip
+        call = Call(scope, receive, self._engine, self._options)
         answer = await handler(call)
         await answer.send(receive, send)
 
 
-def app(engine: Engine, *, max_body_bytes: int, keep_alive_seconds: float) -> Starlette:
-    """Return the ASGI application; its lifespan opens and closes the engine.
-
-    Args:
-        max_body_bytes: longer bodies are a 413.
-        keep_alive_seconds: after that much silence in a stream a comment is sent.
-    """
+def app(engine: Engine, options: Options) -> Starlette:
+    """Return the ASGI application; its lifespan opens and closes the engine."""
     described = encode(document(VERSION))
 
     async def openapi(_: Call) -> Answer:
@@ -78,19 +67,14 @@ def app(engine: Engine, *, max_body_bytes: int, keep_alive_seconds: float) -> St
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await engine.open()
+        await engine.open(adopt=True)
         try:
             yield
         finally:
             await engine.close()
 
     application = Starlette(
-        routes=[
-            Route(
-                path, Endpoint(handlers, engine, max_body_bytes=max_body_bytes, keep_alive_seconds=keep_alive_seconds)
-            )
-            for path, handlers in paths.items()
-        ],
+        routes=[Route(path, Endpoint(handlers, engine, options)) for path, handlers in paths.items()],
         middleware=[Middleware(Edge, ids=Ids())],
         exception_handlers={HTTPException: _raise},
         lifespan=lifespan,

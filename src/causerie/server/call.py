@@ -9,10 +9,26 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from causerie.engine.engine import Engine
-from causerie.errors import CauserieError, PayloadTooLarge, UnsupportedMediaType
-from causerie.types.requests import ListRequest, decode_request, invalid
+from causerie.engine.runlog import Cursor
+from causerie.errors import CauserieError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from causerie.types.requests import ListRequest, Nothing, OnDisconnect, decode_request, invalid
 
 T = TypeVar("T")
+MAX_KEY = 256
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator sets about answering.
+
+    Attributes:
+        max_body_bytes: longer bodies are a 413.
+        keep_alive_seconds: after that much silence in a stream a comment is sent.
+        on_disconnect: what a run does when its client leaves, where the request does not say.
+    """
+
+    max_body_bytes: int = 32 * 1024 * 1024
+    keep_alive_seconds: float = 10
+    on_disconnect: OnDisconnect = "continue"
 
 
 class Gone(CauserieError):
@@ -22,18 +38,71 @@ class Gone(CauserieError):
 class Call:
     """A request that a route was found for."""
 
-    def __init__(
-        self, scope: Scope, receive: Receive, engine: Engine, *, max_body_bytes: int, keep_alive_seconds: float
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, engine: Engine, options: Options) -> None:
         """Take what the server hands over; nothing is read yet."""
         self.engine = engine
+        self.options = options
         self.receive = receive
         self.workspace: str = scope["workspace"]
         self.path: dict[str, str] = scope.get("path_params", {})
         self.noted: dict[str, Any] = scope["noted"]
         self._scope = scope
-        self.keep_alive_seconds = keep_alive_seconds
-        self._max_body_bytes = max_body_bytes
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The key under which this request may come again; None where the client gave none.
+
+        Raises:
+            InvalidRequest: it is empty or too long.
+        """
+        key = self._header(b"idempotency-key")
+        if key is not None and not 0 < len(key) <= MAX_KEY:
+            raise InvalidRequest(
+                f"An idempotency key has 1 to {MAX_KEY} characters.", loc=("header", "idempotency-key"), given=key
+            )
+        return key
+
+    def on_disconnect(self, asked: OnDisconnect | None) -> OnDisconnect:
+        """What happens when the client leaves: as the body says, else the header, else the server's default.
+
+        Raises:
+            InvalidRequest: the header says something else.
+        """
+        header = self._header(b"causerie-on-disconnect")
+        if header not in (None, "continue", "cancel"):
+            raise InvalidRequest(
+                "Causerie-On-Disconnect is 'continue' or 'cancel'.", loc=("header", "causerie-on-disconnect"),
+                given=header,
+            )  # fmt: skip
+        return asked or ("cancel" if header == "cancel" else "continue" if header else self.options.on_disconnect)
+
+    def cursor(self) -> Cursor | None:
+        """Where a client that comes back stands: ``Last-Event-ID``, or ``?after=``.
+
+        Raises:
+            InvalidRequest: that is no event id of ours, or there is another parameter.
+        """
+        given = dict(parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        if unknown := given.keys() - {"after"}:
+            name = min(unknown)
+            raise InvalidRequest(f"There is no parameter '{name}' here.", loc=("query", name), kind="extra_forbidden")
+        header = self._header(b"last-event-id")
+        text = header or given.get("after")
+        if not text:
+            return None
+        cursor = Cursor.parse(text)
+        if cursor is None:
+            raise InvalidRequest(
+                "That is not the id of an event of a run. Send the last one that was received, or none.",
+                loc=("header", "last-event-id") if header else ("query", "after"), given=text,
+            )  # fmt: skip
+        return cursor
+
+    def _header(self, name: bytes) -> str | None:
+        for key, value in self._scope["headers"]:
+            if key == name:
+                return str(value.decode("latin-1"))
+        return None
 
     async def body(self, kind: type[T]) -> T:
         """Read and decode the body.
@@ -51,9 +120,19 @@ class Call:
                 f"The body came as '{media.decode('latin-1')}'. Send it with 'Content-Type: application/json'."
             )
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._max_body_bytes:
+        if length.isdigit() and int(length) > self.options.max_body_bytes:
             raise self._too_large()
         return decode_request(await self._read(), kind)
+
+    async def no_body(self) -> None:
+        """See that there is no body, or an empty object: nothing is accepted and ignored.
+
+        Raises:
+            InvalidRequest: there is something in it.
+        """
+        body = await self._read()
+        if body:
+            decode_request(body, Nothing)
 
     def query(self) -> ListRequest:
         """Decode the query of a list; what is not a parameter of it is refused.
@@ -77,7 +156,7 @@ class Call:
                 raise Gone
             piece = message.get("body", b"")
             size += len(piece)
-            if size > self._max_body_bytes:
+            if size > self.options.max_body_bytes:
                 raise self._too_large()
             pieces.append(piece)
             if not message.get("more_body", False):
@@ -85,7 +164,7 @@ class Call:
 
     def _too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(
-            f"The request body is larger than {self._max_body_bytes} bytes (setting max_body_bytes)."
+            f"The request body is larger than {self.options.max_body_bytes} bytes (setting max_body_bytes)."
         )
 
 

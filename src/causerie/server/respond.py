@@ -6,14 +6,15 @@ A stream is only a reader of the run's log: when its client goes, the run does n
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from starlette.types import Receive, Send
 
-from causerie.engine.run import Outcome, Run
+from causerie.engine.replay import Answerable, Events
+from causerie.engine.runlog import Numbered
 from causerie.sse import KEEP_ALIVE
 from causerie.types.base import encode
-from causerie.types.events import Event
 
 Header = tuple[bytes, bytes]
 _JSON: Header = (b"content-type", b"application/json")
@@ -53,55 +54,61 @@ class Json:
         await send({"type": "http.response.body", "body": self._body})
 
 
-class Events:
+class Stream:
     """The events of a run, as server-sent events (PROTOCOL §8.1)."""
 
     status = 200
 
-    def __init__(self, run: Run, *, keep_alive: float) -> None:
-        """Read `run` from its first event; after `keep_alive` seconds of silence a comment is sent."""
-        self._run = run
-        self._keep_alive = keep_alive
+    def __init__(self, events: Events, *, keep_alive: float, gone: Callable[[], None] | None = None) -> None:
+        """Send `events`; after `keep_alive` seconds of silence a comment. `gone` is told if the client leaves first."""
+        self._events, self._keep_alive, self._gone = events, keep_alive, gone
 
     async def send(self, receive: Receive, send: Send) -> None:
         """Send events until the run ends or the client is gone. What one read of the upstream brought is one write."""
         await send({"type": "http.response.start", "status": 200, "headers": _STREAM})
-        reader = self._run.log.reader()
-        gone = asyncio.ensure_future(_disconnected(receive))
-        gone.add_done_callback(lambda _: reader.leave())
+        watch = asyncio.ensure_future(_disconnected(receive))
+        watch.add_done_callback(lambda _: self._events.leave())
         try:
-            while not reader.ended:
-                batch = await reader.batch(self._keep_alive)
+            while not self._events.ended:
+                batch = await self._events.batch(self._keep_alive)
                 await send({"type": "http.response.body", "body": frames(batch) or KEEP_ALIVE, "more_body": True})
+            if watch.done() and self._gone is not None:
+                self._gone()
         finally:
-            gone.cancel()
+            watch.cancel()
         await send({"type": "http.response.body", "body": b""})
 
 
-async def respond(run: Run, *, stream: bool, keep_alive: float) -> Answer:
-    """Answer with the run's events, or wait for its end and answer with what it came to.
+class Whole:
+    """The outcome of a run, once there is one."""
 
-    Raises:
-        CauserieError: the run failed, and the answer is not a stream.
-    """
-    if stream:
-        return Events(run, keep_alive=keep_alive)
-    outcome = await asyncio.shield(run.outcome)
-    if not isinstance(outcome, Outcome):
-        raise outcome
-    return Json(response_body(outcome))
+    status = 200
+
+    def __init__(self, run: Answerable, *, gone: Callable[[], None] | None = None) -> None:
+        """Wait for `run`; `gone` is told if the client leaves first."""
+        self._run, self._gone = run, gone
+
+    async def send(self, receive: Receive, send: Send) -> None:
+        """Send the answer when it is there.
+
+        Raises:
+            CauserieError: the run failed.
+        """
+        body = asyncio.ensure_future(self._run.body())
+        if self._gone is not None:
+            watch = asyncio.ensure_future(_disconnected(receive))
+            await asyncio.wait([body, watch], return_when=asyncio.FIRST_COMPLETED)
+            if not body.done():
+                self._gone()
+            watch.cancel()
+        await Json(await body).send(receive, send)
 
 
-def response_body(outcome: Outcome) -> bytes:
-    """Join a `ConversationResponse` from entries that are encoded already."""
-    return b'{"object":"conversation.response","conversation_id":%b,"outputs":[%b],"usage":%b,"guardrails":null}' % (
-        encode(outcome.conversation_id), b",".join(outcome.outputs), encode(outcome.usage),
-    )  # fmt: skip
-
-
-def frames(events: list[Event]) -> bytes:
-    """Encode events as they go over the wire."""
-    return b"".join([b"%b%b\n\n" % (_head(type(event)), encode(event)) for event in events])
+def frames(events: list[Numbered]) -> bytes:
+    """Encode events as they go over the wire; each has the id that a client comes back with."""
+    return b"".join(
+        [b"%bid: %b\ndata: %b\n\n" % (_head(type(event)), cursor.encode(), encode(event)) for cursor, event in events]
+    )
 
 
 def entries_body(kind: str, conversation_id: str, field: str, bodies: Any) -> bytes:
@@ -114,7 +121,7 @@ def entries_body(kind: str, conversation_id: str, field: str, bodies: Any) -> by
 def _head(kind: type) -> bytes:
     head = _FRAME_HEADS.get(kind)
     if head is None:
-        head = _FRAME_HEADS[kind] = f"event: {kind.__struct_config__.tag}\ndata: ".encode()  # type: ignore[attr-defined]
+        head = _FRAME_HEADS[kind] = f"event: {kind.__struct_config__.tag}\n".encode()  # type: ignore[attr-defined]
     return head
 
 

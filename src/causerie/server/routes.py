@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from causerie.engine.run import Run
+from causerie.engine.replay import Answerable
 from causerie.errors import NotFound
 from causerie.types.base import encode
-from causerie.types.requests import AppendRequest, RestartRequest, StartRequest
-from causerie.types.responses import BaseModelCard, ModelCapabilities, ModelList
+from causerie.types.requests import AppendRequest, OnDisconnect, RestartRequest, StartRequest
+from causerie.types.responses import BaseModelCard, ModelCapabilities, ModelList, RunList
 from causerie.version import VERSION
 
 from .call import Call
-from .respond import Answer, Json, entries_body, respond
+from .respond import Answer, Json, Stream, Whole, entries_body
 
 Handler = Callable[[Call], Awaitable[Answer]]
 
@@ -20,21 +20,57 @@ Handler = Callable[[Call], Awaitable[Answer]]
 async def start(call: Call) -> Answer:
     """Create a conversation and run it."""
     request = await call.body(StartRequest)
-    return await _answer(call, await call.engine.start(call.workspace, request), request.stream)
+    leaving = call.on_disconnect(request.on_disconnect)
+    run = await call.engine.start(call.workspace, request, call.idempotency_key)
+    return _answer(call, run, stream=bool(request.stream), leaving=leaving)
 
 
 async def append(call: Call) -> Answer:
     """Append entries and run the conversation."""
     request = await call.body(AppendRequest)
-    run = await call.engine.append(call.workspace, call.path["conversation_id"], request)
-    return await _answer(call, run, request.stream)
+    leaving = call.on_disconnect(request.on_disconnect)
+    conversation_id = call.path["conversation_id"]
+    run = await call.engine.append(call.workspace, conversation_id, request, call.idempotency_key)
+    return _answer(call, run, stream=bool(request.stream), leaving=leaving)
 
 
 async def restart(call: Call) -> Answer:
     """Branch a conversation and run the branch."""
     request = await call.body(RestartRequest)
-    run = await call.engine.restart(call.workspace, call.path["conversation_id"], request)
-    return await _answer(call, run, request.stream)
+    leaving = call.on_disconnect(request.on_disconnect)
+    conversation_id = call.path["conversation_id"]
+    run = await call.engine.restart(call.workspace, conversation_id, request, call.idempotency_key)
+    return _answer(call, run, stream=bool(request.stream), leaving=leaving)
+
+
+async def list_runs(call: Call) -> Answer:
+    """List the runs of a conversation."""
+    return Json(encode(RunList(data=[*await call.engine.list_runs(call.workspace, call.path["conversation_id"])])))
+
+
+async def get_run(call: Call) -> Answer:
+    """Get a run: its state, what it used, why it failed."""
+    return Json(encode(await call.engine.get_run(call.workspace, call.path["conversation_id"], call.path["run_id"])))
+
+
+async def follow_run(call: Call) -> Answer:
+    """Go on reading a run's events."""
+    conversation_id, run_id = call.path["conversation_id"], call.path["run_id"]
+    events = await call.engine.follow_run(call.workspace, conversation_id, run_id, call.cursor())
+    return Stream(events, keep_alive=call.options.keep_alive_seconds)
+
+
+async def cancel_run(call: Call) -> Answer:
+    """End a run now."""
+    await call.no_body()
+    run = await call.engine.cancel_run(call.workspace, call.path["conversation_id"], call.path["run_id"])
+    return Json(encode(run))
+
+
+async def cancel(call: Call) -> Answer:
+    """End whatever runs in a conversation now."""
+    await call.no_body()
+    return Json(encode(RunList(data=[*await call.engine.cancel(call.workspace, call.path["conversation_id"])])))
 
 
 async def list_conversations(call: Call) -> Answer:
@@ -95,12 +131,20 @@ HANDLERS: dict[str, Handler] = {
     "get_history": get_history,
     "get_messages": get_messages,
     "restart": restart,
+    "list_runs": list_runs,
+    "get_run": get_run,
+    "follow_run": follow_run,
+    "cancel_run": cancel_run,
+    "cancel": cancel,
 }
 
 
-async def _answer(call: Call, run: Run, stream: bool | None) -> Answer:
+def _answer(call: Call, run: Answerable, *, stream: bool, leaving: OnDisconnect) -> Answer:
     call.noted["run_id"], call.noted["conversation_id"] = run.id, run.conversation_id
-    return await respond(run, stream=bool(stream), keep_alive=call.keep_alive_seconds)
+    gone = run.cancel if leaving == "cancel" else None
+    if stream:
+        return Stream(run.reader(), keep_alive=call.options.keep_alive_seconds, gone=gone)
+    return Whole(run, gone=gone)
 
 
 def _card(name: str) -> BaseModelCard:

@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import msgspec
 
 Operation = Literal["start", "append", "restart"]
+RunState = Literal["running", "done", "failed", "cancelled"]
+BEYOND = 2**62  # as a position: everything that is there, also beyond the head
 
 
 class Range(NamedTuple):
@@ -80,6 +82,15 @@ class ConversationRow(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
+class Repeat(NamedTuple):
+    """An idempotency key: what it is bound to, a digest of the body that came with it, and how long it is kept."""
+
+    scope: str
+    key: str
+    digest: bytes
+    expires_at: datetime
+
+
 class RunStart(msgspec.Struct, frozen=True, kw_only=True):
     """What is written when a run begins.
 
@@ -87,6 +98,8 @@ class RunStart(msgspec.Struct, frozen=True, kw_only=True):
         conversation: the row as it will be; for start and restart it is new and `head` 0 or where the branch is cut.
         head: what the run starts from; it begins only if the stored head is still that.
         announced: whether the id leaves before the run ends (it streams); then a failed start still exists, empty.
+        request: what an adopter needs to carry the run on (D4).
+        repeat: under which idempotency key it was asked for, if any.
     """
 
     run_id: str
@@ -97,15 +110,70 @@ class RunStart(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime
     announced: bool
     owner: str
+    request: bytes = b"{}"
+    repeat: Repeat | None = None
 
 
 class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run ended, for the record: figures and, if it failed, why."""
+    """How far a run has come, or how it ended: figures and, if it failed, why.
+
+    Attributes:
+        response: the answer in bytes, kept for whoever asks again under the run's idempotency key.
+    """
 
     ended_at: datetime
+    state: RunState = "done"
     model_calls: int = 0
     usage: bytes | None = None
     error: str | None = None
+    code: int | None = None
+    response: bytes | None = None
+
+
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored run."""
+
+    workspace: str
+    id: str
+    conversation_id: str
+    operation: Operation
+    state: RunState
+    fence: int
+    head: int
+    request: bytes
+    model_calls: int
+    usage: bytes | None
+    error: str | None
+    code: int | None
+    started_at: datetime
+    ended_at: datetime | None
+
+
+class Recalled(NamedTuple):
+    """What is known under an idempotency key: whose it is, and the answer once there is one."""
+
+    digest: bytes
+    run_id: str
+    conversation_id: str
+    response: bytes | None
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool call that is about to be made (D5).
+
+    Attributes:
+        key: what makes it the same call when a later run asks for it again.
+    """
+
+    key: str
+    tool: str
+    arguments: bytes
+
+
+class Recorded(NamedTuple):
+    """A tool call that was made before: its result, None where nobody knows whether it took effect."""
+
+    result: bytes | None
 
 
 class Place(NamedTuple):
@@ -128,8 +196,8 @@ class RunKey(NamedTuple):
 class Store(Protocol):
     """Where conversations live. Every method may raise `StoreUnavailable`."""
 
-    async def open(self) -> None:
-        """Make ready: take the lock, bring the schema up to date, clear what a crash left.
+    async def open(self, owner: str) -> None:
+        """Make ready for `owner`: take the lock, bring the schema up to date, drop what nobody can ask for.
 
         Raises:
             StoreInUse: another process has it; the message says which.
@@ -141,8 +209,8 @@ class Store(Protocol):
         """Finish what was submitted and let go."""
         ...
 
-    async def load(self, workspace: str, conversation_id: str) -> ConversationRow:
-        """Return a conversation.
+    async def load(self, workspace: str, conversation_id: str, *, announced: bool = True) -> ConversationRow:
+        """Return a conversation; with `announced` False also one that nobody was told of yet.
 
         Raises:
             NotFound: there is none, or it was deleted, or it is not (yet) announced.
@@ -175,14 +243,15 @@ class Store(Protocol):
         Raises:
             NotFound: the conversation is gone.
             Conflict: another run is in the way, or the head is no longer `start.head`.
+            RepeatedKey: its idempotency key is taken.
         """
         ...
 
-    def journal(self, key: RunKey, entries: Sequence[EntryRow]) -> Awaitable[None]:
-        """Write entries beyond the head, durably.
+    def journal(self, key: RunKey, entries: Sequence[EntryRow], progress: RunEnd) -> Awaitable[None]:
+        """Write entries beyond the head, and how far the run has come, durably.
 
         Raises:
-            Conflict: the run has lost its right to write.
+            Superseded: the run has lost its right to write.
         """
         ...
 
@@ -192,12 +261,56 @@ class Store(Protocol):
         """Write the last entries, move the head from `start` to `head` and free the conversation, in one statement.
 
         Raises:
-            Conflict: the run has lost its right to write, or the head is not `start`.
+            Superseded: the run has lost its right to write, or the head is not `start`.
         """
         ...
 
     def fail(self, key: RunKey, end: RunEnd) -> Awaitable[None]:
         """Take back what the run wrote beyond the head and free the conversation; a lost right is no error here."""
+        ...
+
+    async def unfinished(self) -> list[RunRow]:
+        """Return the runs that were under way when their owner went, oldest first."""
+        ...
+
+    async def runs(self, workspace: str, conversation_id: str, *, limit: int) -> list[RunRow]:
+        """Return the newest runs of a conversation, newest first."""
+        ...
+
+    async def run(self, workspace: str, conversation_id: str, run_id: str) -> RunRow | None:
+        """Return one run of a conversation; None if there is none of that id."""
+        ...
+
+    def adopt(self, run: RunRow, owner: str) -> Awaitable[RunKey]:
+        """Take a run over: from now on only the returned key may write.
+
+        Raises:
+            Superseded: it has ended, or somebody else was quicker.
+        """
+        ...
+
+    def announce(self, workspace: str, conversation_id: str) -> Awaitable[None]:
+        """Note that a conversation's id has left: from now on it exists, whatever becomes of its first run."""
+        ...
+
+    async def recall(self, workspace: str, scope: str, key: str) -> Recalled | None:
+        """Return what is known under an idempotency key."""
+        ...
+
+    def reserve(self, key: RunKey, call: Reservation) -> Awaitable[Recorded | None]:
+        """Note durably that a tool is about to be called; None: call it. Otherwise it was called before.
+
+        Raises:
+            Superseded: the run has lost its right to write.
+        """
+        ...
+
+    def settle(self, key: RunKey, reservation: str, result: bytes) -> Awaitable[None]:
+        """Note durably what a reserved call came to; this outlives a failed run."""
+        ...
+
+    def beat(self, owner: str) -> Awaitable[bool]:
+        """Say that `owner` is alive; False if another process has taken the store over in the meantime."""
         ...
 
     def delete(self, workspace: str, conversation_id: str, at: datetime) -> Awaitable[None]:

@@ -1,4 +1,4 @@
-"""The events of a run: the ten of PROTOCOL §8.2, and one of ours that says what an adopted run took back."""
+"""The events of a run: the ten of PROTOCOL §8.2, and two of ours that say what was taken back."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ class ResponseErrorEvent(BaseEvent, kw_only=True, tag="conversation.response.err
 
 class RunAdoptedEvent(BaseEvent, kw_only=True, tag="conversation.run.adopted"):
     """Another owner carries the run on; what was streamed of the entries in `discard` does not count."""
+
+    run_id: str
+    discard: list[str]
+
+
+class RunCancelledEvent(BaseEvent, kw_only=True, tag="conversation.run.cancelled"):
+    """The run was cancelled; what was streamed of the entries in `discard` was not kept. `done` follows."""
 
     run_id: str
     discard: list[str]
@@ -129,6 +136,7 @@ OutputEvent = (
     | AgentHandoffStartedEvent
     | AgentHandoffDoneEvent
 )
-Event = ResponseStartedEvent | ResponseDoneEvent | ResponseErrorEvent | RunAdoptedEvent | OutputEvent
+DiscardEvent = RunAdoptedEvent | RunCancelledEvent
+Event = ResponseStartedEvent | ResponseDoneEvent | ResponseErrorEvent | DiscardEvent | OutputEvent
 OUTPUT_EVENTS = get_args(OutputEvent)
 LAST_EVENTS = (ResponseDoneEvent, ResponseErrorEvent)

@@ -25,6 +25,7 @@ from .events import (
     ResponseErrorEvent,
     ResponseStartedEvent,
     RunAdoptedEvent,
+    RunCancelledEvent,
     ToolExecutionDeltaEvent,
     ToolExecutionDoneEvent,
     ToolExecutionStartedEvent,
@@ -154,7 +155,7 @@ def collect(events: Iterable[Event], now: Callable[[], datetime]) -> Conversatio
             )
         elif isinstance(event, ResponseErrorEvent):
             raise APIError(event.message, code=event.code)
-        elif isinstance(event, RunAdoptedEvent):
+        elif isinstance(event, (RunAdoptedEvent, RunCancelledEvent)):
             fold.discard(event.discard)
             outputs = [entry for entry in outputs if entry.id not in event.discard]
         else:

@@ -11,7 +11,9 @@ from .responses import (
     ConversationHistory,
     ConversationMessages,
     ConversationResponse,
+    ConversationRun,
     ModelConversation,
+    RunList,
 )
 
 ConversationEntity = ModelConversation | AgentConversation
@@ -25,7 +27,9 @@ class Operation(NamedTuple):
         request: the type of the body or, for a GET, of the query; None where there is neither.
         response: the type of the JSON answer; None where there is no body.
         status: the only status that the SDKs take for success (PROTOCOL §1.1).
-        stream: the name of the streaming twin: the same request with ``stream: true``, answered with events.
+        stream: the name of the streaming twin: the same request with ``stream: true``, answered with events; for an
+            operation that can only stream, its own name.
+        ours: whether it is an addition, which the official SDK does not know.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Operation(NamedTuple):
     response: Any
     status: int = 200
     stream: str | None = None
+    ours: bool = False
 
 
 OPERATIONS = (
@@ -70,6 +75,30 @@ OPERATIONS = (
         "restart", "POST", "/v1/conversations/{conversation_id}/restart",
         "Branch a conversation after one of its entries and run the branch.",
         RestartRequest, ConversationResponse, stream="restart_stream",
+    ),
+    Operation(
+        "list_runs", "GET", "/v1/conversations/{conversation_id}/runs", "List a conversation's runs, newest first.",
+        None, RunList, ours=True,
+    ),
+    Operation(
+        "get_run", "GET", "/v1/conversations/{conversation_id}/runs/{run_id}",
+        "Get a run: its state, what it used, why it failed.",
+        None, ConversationRun, ours=True,
+    ),
+    Operation(
+        "follow_run", "GET", "/v1/conversations/{conversation_id}/runs/{run_id}/events",
+        "Go on reading a run's events after the one whose id is given.",
+        None, None, stream="follow_run", ours=True,
+    ),
+    Operation(
+        "cancel_run", "POST", "/v1/conversations/{conversation_id}/runs/{run_id}/cancel",
+        "End a run now, keeping what it has made.",
+        None, ConversationRun, ours=True,
+    ),
+    Operation(
+        "cancel", "POST", "/v1/conversations/{conversation_id}/cancel",
+        "End whatever runs in a conversation now; the answer names what was ended.",
+        None, RunList, ours=True,
     ),
 )  # fmt: skip
 STREAM_EVENTS = Event

@@ -1,4 +1,4 @@
-"""What the eleven operations take (PROTOCOL §2), and how bytes become it.
+"""What the eleven operations take (PROTOCOL §2), and how bytes become it. `on_disconnect` is ours.
 
 Decoding refuses what the request alone shows to be wrong: malformed JSON, wrong types, unknown fields. Whether it
 fits the conversation is not known here.
@@ -20,6 +20,7 @@ from .tools import Tool, ToolCallConfirmation
 
 T = TypeVar("T")
 HandoffExecution = Literal["client", "server"]
+OnDisconnect = Literal["continue", "cancel"]
 AgentVersion = str | int
 
 MAX_DEPTH = 128
@@ -51,6 +52,7 @@ class StartRequest(Struct, kw_only=True):
     agent_id: str | None = None
     agent_version: AgentVersion | None = None
     model: str | None = None
+    on_disconnect: OnDisconnect | None = None
 
 
 class AppendRequest(Struct, kw_only=True):
@@ -62,6 +64,7 @@ class AppendRequest(Struct, kw_only=True):
     handoff_execution: HandoffExecution | None = None
     completion_args: CompletionArgs | None = None
     tool_confirmations: list[ToolCallConfirmation] | None = None
+    on_disconnect: OnDisconnect | None = None
 
 
 class RestartRequest(Struct, kw_only=True):
@@ -76,6 +79,7 @@ class RestartRequest(Struct, kw_only=True):
     guardrails: list[GuardrailConfig] | None | UnsetType = UNSET
     metadata: dict[str, Any] | None | UnsetType = UNSET
     agent_version: AgentVersion | None | UnsetType = UNSET
+    on_disconnect: OnDisconnect | None = None
 
 
 RunRequest = StartRequest | AppendRequest | RestartRequest
@@ -87,6 +91,10 @@ class ListRequest(Struct, kw_only=True):
     page: int = 0
     page_size: int = 100
     metadata: dict[str, Any] | None = None
+
+
+class Nothing(Struct, kw_only=True):
+    """The body of a request that takes none: absent, or empty."""
 
 
 def decode_request(data: bytes, kind: type[T]) -> T:

@@ -78,6 +78,44 @@ class ConversationMessages(Struct, kw_only=True):
     messages: list[MessageEntry]
 
 
+class RunBounds(Struct, kw_only=True):
+    """What a run has used of what it may use."""
+
+    model_calls: int
+    max_model_calls: int
+    seconds: float
+    max_seconds: float
+
+
+class RunError(Struct, kw_only=True):
+    """Why a run failed: the status and the message that its caller got."""
+
+    code: int
+    message: str
+
+
+class ConversationRun(Struct, kw_only=True):
+    """All that follows one start, append or restart."""
+
+    object: Literal["run"] = "run"
+    id: str
+    conversation_id: str
+    operation: Literal["start", "append", "restart"]
+    state: Literal["running", "done", "failed", "cancelled"]
+    started_at: datetime
+    ended_at: datetime | None
+    bounds: RunBounds
+    usage: ConversationUsageInfo
+    error: RunError | None
+
+
+class RunList(Struct, kw_only=True):
+    """Runs of a conversation, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[ConversationRun]
+
+
 class ModelCapabilities(Struct, kw_only=True):
     """What a model can be used for."""
 

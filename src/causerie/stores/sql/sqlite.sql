@@ -3,7 +3,7 @@
 -- name: load
 SELECT id, created_at, updated_at, settings, name, description, metadata, head, parent_id, parent_entry_id, run_id
 FROM conversation
-WHERE workspace = :workspace AND id = :id AND announced = 1 AND deleted_at IS NULL;
+WHERE workspace = :workspace AND id = :id AND announced >= :announced AND deleted_at IS NULL;
 
 -- name: segments
 SELECT owner, upto FROM segment WHERE workspace = :workspace AND conversation = :id ORDER BY ordinal;
@@ -68,8 +68,74 @@ VALUES (:workspace, :conversation, :ordinal, :owner, :upto);
 INSERT INTO label (workspace, thing, key, value) VALUES (:workspace, :thing, :key, :value);
 
 -- name: add_run
-INSERT INTO run (workspace, id, conversation, operation, state, owner, fence, head, model_calls, handoffs, started_at)
-VALUES (:workspace, :id, :conversation, :operation, 'running', :owner, :fence, :head, 0, 0, :started_at);
+INSERT INTO run (
+    workspace, id, conversation, operation, state, owner, fence, head, request, model_calls, handoffs, started_at)
+VALUES (
+    :workspace, :id, :conversation, :operation, 'running', :owner, :fence, :head, :request, 0, 0, :started_at);
+
+-- name: add_repeat
+INSERT OR IGNORE INTO idempotency (workspace, scope, key, digest, conversation, run_id, expires_at)
+VALUES (:workspace, :scope, :key, :digest, :conversation, :run_id, :expires_at);
+
+-- name: answer_repeat
+UPDATE idempotency SET response = :response WHERE workspace = :workspace AND run_id = :run_id;
+
+-- name: release_repeat
+DELETE FROM idempotency WHERE workspace = :workspace AND run_id = :run_id;
+
+-- name: recall
+SELECT digest, run_id, conversation, response FROM idempotency
+WHERE workspace = :workspace AND scope = :scope AND key = :key AND expires_at > :now;
+
+-- name: expire
+DELETE FROM idempotency WHERE expires_at <= :now;
+
+-- name: progress
+UPDATE run SET model_calls = :model_calls, usage = :usage WHERE workspace = :workspace AND id = :run_id;
+
+-- name: unfinished
+SELECT workspace, id, conversation, operation, state, fence, head, request, model_calls, usage, error, code,
+    started_at, ended_at
+FROM run WHERE state = 'running' ORDER BY id;
+
+-- name: runs
+SELECT workspace, id, conversation, operation, state, fence, head, request, model_calls, usage, error, code,
+    started_at, ended_at
+FROM run WHERE workspace = :workspace AND conversation = :id ORDER BY id DESC LIMIT :limit;
+
+-- name: run
+SELECT workspace, id, conversation, operation, state, fence, head, request, model_calls, usage, error, code,
+    started_at, ended_at
+FROM run WHERE workspace = :workspace AND conversation = :id AND id = :run_id;
+
+-- name: take_over
+UPDATE conversation SET fence = fence + 1
+WHERE workspace = :workspace AND id = :id AND run_id = :run_id AND fence = :fence AND deleted_at IS NULL
+RETURNING fence;
+
+-- name: own_run
+-- The interrupted model call counts: a run that brings its owner down is not carried on for ever.
+UPDATE run SET owner = :owner, fence = :fence, model_calls = model_calls + 1 WHERE workspace = :workspace AND id = :run_id;
+
+-- name: add_owner
+INSERT INTO owner (id, process, host, started_at, heartbeat_at) VALUES (:id, :process, :host, :now, :now);
+
+-- name: retire_owners
+DELETE FROM owner WHERE id <> :id;
+
+-- name: beat
+UPDATE owner SET heartbeat_at = :now WHERE id = :id;
+
+-- name: reserved
+SELECT state, result FROM ledger WHERE workspace = :workspace AND conversation = :id AND key = :key;
+
+-- name: reserve
+INSERT INTO ledger (workspace, conversation, key, run_id, tool, arguments, state, reserved_at)
+VALUES (:workspace, :id, :key, :run_id, :tool, :arguments, 'reserved', :now);
+
+-- name: settle
+UPDATE ledger SET state = 'settled', result = :result, settled_at = :now
+WHERE workspace = :workspace AND conversation = :id AND key = :key;
 
 -- name: add_entry
 INSERT INTO entry (workspace, conversation, position, id, kind, body, tool_call_id, prompt, covers, private)
@@ -83,7 +149,8 @@ UPDATE conversation SET head = :head, updated_at = :at, run_id = NULL, announced
 WHERE workspace = :workspace AND id = :id AND fence = :fence AND run_id = :run_id AND head = :start;
 
 -- name: end_run
-UPDATE run SET state = :state, model_calls = :model_calls, usage = :usage, error = :error, ended_at = :at
+UPDATE run
+SET state = :state, model_calls = :model_calls, usage = :usage, error = :error, code = :code, ended_at = :at
 WHERE workspace = :workspace AND id = :run_id AND state = 'running';
 
 -- name: take_back
@@ -97,11 +164,15 @@ UPDATE conversation SET run_id = NULL WHERE workspace = :workspace AND id = :id 
 -- name: unannounced
 SELECT 1 FROM conversation WHERE workspace = :workspace AND id = :id AND announced = 0;
 
--- name: running
-SELECT workspace, id AS run_id, conversation AS id FROM run WHERE state = 'running';
+-- name: announce
+UPDATE conversation SET announced = 1 WHERE workspace = :workspace AND id = :id;
 
--- name: fence
-SELECT fence FROM conversation WHERE workspace = :workspace AND id = :id;
+-- name: lost
+-- Starts that never told anybody their id, and that nobody can ask for again.
+SELECT run.workspace, run.conversation, run.id, conversation.fence FROM run
+JOIN conversation ON conversation.workspace = run.workspace AND conversation.id = run.conversation
+WHERE run.state = 'running' AND conversation.announced = 0
+  AND NOT EXISTS (SELECT 1 FROM idempotency WHERE idempotency.workspace = run.workspace AND run_id = run.id);
 
 -- name: bury
 UPDATE conversation

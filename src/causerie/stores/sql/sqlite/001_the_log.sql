@@ -93,11 +93,12 @@ CREATE TABLE run (
     owner         TEXT NOT NULL,
     fence         INTEGER NOT NULL,
     head          INTEGER NOT NULL,            -- what it started from
-    request       BLOB,                        -- what an adopter needs to carry it on (D4)
+    request       BLOB NOT NULL,               -- what an adopter needs to carry it on (D4)
     model_calls   INTEGER NOT NULL,
     handoffs      INTEGER NOT NULL,
     usage         BLOB,
     error         TEXT,
+    code          INTEGER,                     -- the HTTP status that the error has
     started_at    TEXT NOT NULL,
     ended_at      TEXT,
     PRIMARY KEY (workspace, id)
@@ -122,15 +123,17 @@ CREATE TABLE ledger (
 
 CREATE TABLE idempotency (
     workspace     TEXT NOT NULL,
-    operation     TEXT NOT NULL,
-    conversation  TEXT NOT NULL,               -- empty for start
+    scope         TEXT NOT NULL,               -- the operation and, but for start, the conversation
     key           TEXT NOT NULL,
     digest        BLOB NOT NULL,               -- of the body: another body under the same key is refused
+    conversation  TEXT NOT NULL,               -- the one that it made or went on with
     run_id        TEXT NOT NULL,
     response      BLOB,
     expires_at    TEXT NOT NULL,
-    PRIMARY KEY (workspace, operation, conversation, key)
+    PRIMARY KEY (workspace, scope, key)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_conversation ON idempotency (workspace, conversation);
+CREATE INDEX idempotency_run ON idempotency (workspace, run_id);
 CREATE INDEX idempotency_expiry ON idempotency (expires_at);
 
 -- Metadata, a row a pair, so that a filter is a look-up. The value is a digest of its canonical JSON.

@@ -1,0 +1,97 @@
+"""What a run begins with, what it may use, and what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from causerie.stores.base import EntryRow, Operation, Repeat
+from causerie.types.base import encode
+from causerie.types.completion import CompletionArgs
+from causerie.types.responses import ConversationUsageInfo
+
+from .history import History
+from .offer import Offer
+from .runlog import Numbered
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run may use; passing one ends it as failed, with a message that names the setting."""
+
+    model_calls: int = 32
+    seconds: float = 600
+    tool_seconds: float = 60
+    tool_output_bytes: int = 1024 * 1024
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is stored of a request, so that whoever adopts its run can carry it on (D4).
+
+    Attributes:
+        args: the override for this run alone.
+        inputs: how many of the entries beyond the head came from the caller.
+    """
+
+    args: CompletionArgs | None = None
+    inputs: int = 0
+    stream: bool = False
+    repeats: bool = False
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a run begins with, decided before it does.
+
+    Attributes:
+        history: what there was before the inputs.
+        inputs: the new entries, as rows.
+        outputs: what an earlier owner of the run had made durable; `missed` is that as events.
+        model_calls, usage: what that owner had used.
+        stream: whether the caller wants pieces; otherwise the upstream may be asked for a plain answer (D9).
+        repeats: whether the answer is kept for a retry under the same idempotency key: `repeat`, while that is known.
+    """
+
+    run_id: str
+    workspace: str
+    conversation_id: str
+    operation: Operation
+    model: str
+    instructions: str | None
+    args: CompletionArgs
+    offer: Offer
+    history: History
+    inputs: Sequence[EntryRow]
+    stream: bool
+    started_at: datetime
+    repeats: bool = False
+    repeat: Repeat | None = None
+    adopted: bool = False
+    outputs: Sequence[EntryRow] = ()
+    missed: Sequence[Numbered] = ()
+    first_index: int = 0
+    model_calls: int = 0
+    usage: ConversationUsageInfo = msgspec.field(default_factory=ConversationUsageInfo)
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run came to: its entries encoded once, ready for the answer."""
+
+    conversation_id: str
+    outputs: Sequence[bytes]
+    usage: ConversationUsageInfo
+    history: History
+    cancelled: bool = False
+    discard: Sequence[str] = ()
+
+    @property
+    def body(self) -> bytes:
+        """The `ConversationResponse`, joined from what is encoded already."""
+        return response_body(self.conversation_id, self.outputs, self.usage)
+
+
+def response_body(conversation_id: str, outputs: Sequence[bytes], usage: ConversationUsageInfo) -> bytes:
+    """Join a `ConversationResponse` from encoded entries."""
+    return b'{"object":"conversation.response","conversation_id":%b,"outputs":[%b],"usage":%b,"guardrails":null}' % (
+        encode(conversation_id), b",".join(outputs), encode(usage),
+    )  # fmt: skip
