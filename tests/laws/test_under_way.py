@@ -148,7 +148,7 @@ def test_deleting_ends_the_run_and_gives_the_model_up(stage: Stage) -> None:
     assert stage.world.listed() == []
 
 
-def test_a_server_that_stops_gives_the_run_up(stage: Stage) -> None:
+def test_a_server_that_stops_leaves_the_run_to_the_next(stage: Stage) -> None:
     stage.world.store.stays = True
     stage.world.do(stage.world.engine.close(grace=0))
     stage.world.store.stays = False
@@ -158,7 +158,18 @@ def test_a_server_that_stops_gives_the_run_up(stage: Stage) -> None:
         stage.append(store=False)
     stage.world.begin_anew()
     assert stage.world.history(stage.id) == stage.before
+    with pytest.raises(Conflict, match=stage.run.id):
+        stage.append()
+    stage.world.do(follow(stage.world.engine, stage.id, stage.run.id))
+    assert len(stage.world.history(stage.id)) == len(stage.before) + 2
     stage.append()
+
+
+async def follow(engine: Engine, conversation_id: str, run_id: str) -> None:
+    """Read a run to its end."""
+    events = await engine.follow_run(HERE, conversation_id, run_id, None)
+    while not events.ended:
+        await events.batch()
 
 
 def test_a_server_that_stops_while_a_run_begins_leaves_the_conversation_free(stage: Stage) -> None:
