@@ -28,7 +28,7 @@ class Pausing(Playing):
 
     def __init__(self) -> None:
         super().__init__()
-        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+        self.reached, self.go_on, self.answered = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.pauses = False
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
@@ -42,6 +42,8 @@ class Pausing(Playing):
             yield [TextDelta("lo")]
         finally:
             self.open -= 1
+            if self.go_on.is_set():
+                self.answered.set()
 
 
 class Stage:
@@ -146,7 +148,7 @@ def test_deleting_ends_the_run_and_gives_the_model_up(stage: Stage) -> None:
     assert stage.world.listed() == []
 
 
-def test_a_server_that_stops_gives_the_run_up(stage: Stage) -> None:
+def test_a_server_that_stops_leaves_the_run_to_the_next(stage: Stage) -> None:
     stage.world.store.stays = True
     stage.world.do(stage.world.engine.close(grace=0))
     stage.world.store.stays = False
@@ -155,6 +157,109 @@ def test_a_server_that_stops_gives_the_run_up(stage: Stage) -> None:
     with pytest.raises(Stopping):
         stage.append(store=False)
     stage.world.begin_anew()
+    assert stage.world.history(stage.id) == stage.before
+    with pytest.raises(Conflict, match=stage.run.id):
+        stage.append()
+    stage.world.do(follow(stage.world.engine, stage.id, stage.run.id))
+    assert len(stage.world.history(stage.id)) == len(stage.before) + 2
+    stage.append()
+
+
+async def follow(engine: Engine, conversation_id: str, run_id: str) -> None:
+    """Read a run to its end."""
+    events = await engine.follow_run(HERE, conversation_id, run_id, None)
+    while not events.ended:
+        await events.batch()
+
+
+def test_a_server_that_stops_while_a_run_begins_leaves_the_conversation_free(stage: Stage) -> None:
+    stage.finish()
+    engine, store = stage.world.engine, stage.world.store
+    before = stage.world.history(stage.id)
+
+    async def stop_in_the_beginning() -> BaseException | Run:
+        store.hold()
+        begun = asyncio.ensure_future(engine.append(HERE, stage.id, AppendRequest(inputs="Three")))
+        for _ in range(5):  # until the run waits for its inputs to be durable
+            await asyncio.sleep(0)
+        store.stays = True
+        closed = asyncio.ensure_future(engine.close(grace=0))
+        for _ in range(5):  # until it was given up
+            await asyncio.sleep(0)
+        store.release()
+        await closed
+        return (await asyncio.gather(begun, return_exceptions=True))[0]
+
+    assert isinstance(stage.world.do(stop_in_the_beginning()), Stopping)
+    store.stays = False
+    stage.world.begin_anew()
+    assert stage.world.history(stage.id) == before
+    stage.append()
+    assert len(stage.world.history(stage.id)) == len(before) + 2
+
+
+def test_a_server_that_stops_while_a_run_ends_tells_what_is_stored(stage: Stage) -> None:
+    engine, store = stage.world.engine, stage.world.store
+
+    async def stop_at_the_end() -> None:
+        store.hold()
+        stage.model.go_on.set()
+        await stage.model.answered.wait()
+        for _ in range(5):  # until the run waits for its outputs to be durable
+            await asyncio.sleep(0)
+        store.stays = True
+        closed = asyncio.ensure_future(engine.close(grace=0))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        store.release()
+        await closed
+
+    stage.world.do(stop_at_the_end())
+    store.stays = False
+    stage.world.begin_anew()
+    stored = stage.world.history(stage.id) != stage.before
+    assert isinstance(stage.run.outcome.result(), CauserieError) is not stored
+
+
+def test_what_is_deleted_while_its_run_ends_is_not_remembered(stage: Stage) -> None:
+    engine, store = stage.world.engine, stage.world.store
+
+    async def delete_at_the_end() -> None:
+        store.hold()
+        stage.model.go_on.set()
+        await stage.model.answered.wait()
+        for _ in range(5):  # until the run waits for its outputs to be durable
+            await asyncio.sleep(0)
+        deleted = asyncio.ensure_future(engine.delete(HERE, stage.id))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        store.release()
+        await deleted
+        await stage.run.wait()
+
+    stage.world.do(delete_at_the_end())
+    for store_it in (True, False):
+        with pytest.raises(NotFound):
+            stage.append(store=store_it)
+
+
+def test_a_run_that_is_given_up_while_it_fails_still_ends(stage: Stage) -> None:
+    store = stage.world.store
+
+    async def give_up_twice() -> None:
+        store.hold()
+        stage.run.stop(NotFound("Once."))
+        for _ in range(5):  # until the run waits to be taken back
+            await asyncio.sleep(0)
+        stage.run.stop(Stopping("Twice."))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        store.release()
+        await stage.run.wait()
+
+    stage.world.do(give_up_twice())
+    assert isinstance(stage.run.outcome.result(), NotFound)
+    assert stage.run.log.ended
     assert stage.world.history(stage.id) == stage.before
     stage.append()
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
+import threading
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -49,11 +51,28 @@ def laws(examples: int, **more: Any) -> settings:
 
 
 class Lasting(SQLiteStore):
-    """A store in memory that can outlive the engine that closes it."""
+    """A store in memory that can outlive the engine that closes it, and whose writer can be held up."""
 
     def __init__(self) -> None:
         super().__init__(":memory:")
         self.stays = False
+        self._gate = threading.Event()
+
+    def hold(self) -> None:
+        """Let nothing that is submitted from here on be done before `release`."""
+        self._gate = gate = threading.Event()
+        reached = threading.Event()
+
+        def wait(_: sqlite3.Connection) -> None:
+            reached.set()
+            assert gate.wait(PATIENCE)
+
+        self._writer.submit(wait)
+        assert reached.wait(PATIENCE)
+
+    def release(self) -> None:
+        """Go on."""
+        self._gate.set()
 
     async def close(self) -> None:
         if not self.stays:
