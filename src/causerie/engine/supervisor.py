@@ -120,6 +120,8 @@ class Supervisor:
 
     async def replay(self, workspace: str, recalled: Recalled) -> Run | Replay | None:
         """Return what an idempotency key stands for: a run or its answer; None if that came to nothing."""
+        if await self._taken_back(workspace, recalled.conversation_id, recalled.run_id):
+            return None
         run = self.runs.find(workspace, recalled.conversation_id, recalled.run_id)
         found = await self._store.run(workspace, recalled.conversation_id, recalled.run_id)
         if run is None and found is not None and found.state == "running":
@@ -196,10 +198,11 @@ class Supervisor:
         """Take a run over and carry it on; None if it ended, or somebody else was quicker."""
         if self.stopping is not None:
             raise self.stopping
-        if run := self.runs.find(found.workspace, found.conversation_id, found.id):
-            return run  # it was adopted while this was being read
         if await self._taken_back(found.workspace, found.conversation_id, found.id):
             return None
+        run = self.runs.of(found.workspace, found.conversation_id)
+        if run is not None and run.id == found.id:
+            return run  # it was adopted while this was being read
         try:
             key = await self._store.adopt(found, self._owner)
         except Conflict:
