@@ -67,6 +67,10 @@ docs: $(VENV)/.tools ## write the pages that come from the code
 mutants: $(VENV)/.tools .venvs/mistralai-3.7.0/.causerie ## break the code on purpose and see the tests turn red
 	$(BIN)/python -m tests.mutants.run $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.causerie ## kill the server 1,000 times under load and see that nothing is lost
+	$(BIN)/python -m tests.chaos.run $(ARGS)
+
 .PHONY: real-model
 real-model: .venvs/real-model/.lock $(GENERATIONS:%=.venvs/mistralai-%/.causerie) ## hold conversations with a real, tiny model
 	for generation in $(GENERATIONS); do \

@@ -15,6 +15,8 @@ CHAT = "/v1/chat/completions"
 CONVERSATIONS = "/v1/conversations"
 STARTED = b"event: conversation.response.started"
 DELTA = b"event: message.output.delta"
+CANCELLED = b"event: conversation.run.cancelled"
+DONE = b"event: conversation.response.done"
 FIRST_TOKEN = b'"content":"' + TOKEN_MARK
 
 
@@ -37,6 +39,18 @@ class Completion(msgspec.Struct):
     usage: Usage
 
 
+class RunState(msgspec.Struct):
+    """The part of a run that is looked at."""
+
+    state: str
+
+
+class Runs(msgspec.Struct):
+    """The part of a list of runs that is looked at."""
+
+    data: list[RunState]
+
+
 class History(msgspec.Struct):
     """The part of a history that is looked at."""
 
@@ -54,10 +68,16 @@ def start(port: int, script: Script, *, stream: bool = False) -> bytes:
     return post(port, CONVERSATIONS, body, accept=accept)
 
 
-def append(port: int, conversation_id: str) -> bytes:
+def append(port: int, conversation_id: str, *, stream: bool = False, on_disconnect: str = "") -> bytes:
     """Return a request that appends a turn to a conversation."""
-    body, accept = _encode({"inputs": PROMPT}, stream=False)
+    leaving = {"on_disconnect": on_disconnect} if on_disconnect else {}
+    body, accept = _encode({"inputs": PROMPT, **leaving}, stream=stream)
     return post(port, f"{CONVERSATIONS}/{conversation_id}", body, accept=accept)
+
+
+def cancel(port: int, conversation_id: str) -> bytes:
+    """Return a request that ends whatever runs in a conversation."""
+    return post(port, f"{CONVERSATIONS}/{conversation_id}/cancel", b"")
 
 
 def chat(port: int, script: Script, *, turn: int = 1, stream: bool = False) -> bytes:
@@ -101,6 +121,30 @@ def expect_history(answer: Answer, entries: int) -> None:
         raise LoadError(f"the history has {found} entries in place of {entries}")
 
 
+def expect_cut(answer: Answer, *, stream: bool) -> None:
+    """Refuse an answer that does not end as one that was cancelled.
+
+    Raises:
+        LoadError: it failed, or it was complete.
+    """
+    expect_ok(answer)
+    end = answer.body.partition(CANCELLED)[2]  # nothing, where no such event came
+    if (DONE not in end) if stream else (b'"outputs":[]' not in answer.body):
+        raise LoadError(f"this does not end as a cancelled run: {answer.body[-300:].decode(errors='replace')}")
+
+
+def expect_states(answer: Answer, states: list[str]) -> None:
+    """Refuse a list of runs with any other states, newest first.
+
+    Raises:
+        LoadError: a run was not ended, or ended otherwise.
+    """
+    expect_ok(answer)
+    found = [run.state for run in msgspec.json.decode(answer.body, type=Runs).data]
+    if found != states:
+        raise LoadError(f"runs are {found} in place of {states}")
+
+
 def _expect_tokens(tokens: int, answer: Answer) -> None:
     expect_ok(answer)
     found = answer.body.count(TOKEN_MARK)
@@ -110,5 +154,5 @@ def _expect_tokens(tokens: int, answer: Answer) -> None:
 
 def _expect_stream(tokens: int, answer: Answer) -> None:
     _expect_tokens(tokens, answer)
-    if not answer.body.endswith(b"data: [DONE]\n\n") and b"event: conversation.response.done" not in answer.body[-600:]:
+    if not answer.body.endswith(b"data: [DONE]\n\n") and DONE not in answer.body[-600:]:
         raise LoadError(f"the stream did not end as it should: {answer.body[-300:].decode(errors='replace')}")

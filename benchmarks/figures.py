@@ -7,17 +7,18 @@ its figures, interleaved with them. It returns plain numbers; everything about s
 from __future__ import annotations
 
 import importlib.util
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import asks
+import cancels
 import processes
 from asks import DELTA, FIRST_TOKEN, STARTED
+from bench import Bench, Numbers
 from load import Load, LoadError, Window, ask, median, p99
-from processes import ProcessError, Server, cpu_seconds
+from processes import ProcessError, Server
 from report import Budget
 from upstream import TOKEN_MARK, Script
 from wire import Connection, get
@@ -25,37 +26,6 @@ from wire import Connection, get
 TURN = Script(tokens=64)
 CLIENTS, STREAMS = 32, 16
 TYPES = ("requests", "responses", "entries", "events")
-Numbers = dict[str, float]
-
-
-class Bench(NamedTuple):
-    """What every round needs: the upstream, how to start the server, and how long to look."""
-
-    upstream_pid: int
-    upstream_port: int
-    template: str
-    root: Path
-    quick: bool = False
-    per_write: int = 1
-
-    def size(self, full: int, quick: int) -> int:
-        """Return one of two sizes."""
-        return quick if self.quick else full
-
-    def server(self) -> AbstractAsyncContextManager[Server]:
-        """Run a server under test on empty data."""
-        return processes.server(self.template, self.upstream_port, self.root)
-
-    @asynccontextmanager
-    async def both(self, server: Server) -> AsyncGenerator[tuple[Connection, Connection]]:
-        """Open a connection to the server and one to the upstream."""
-        ours, theirs = await Connection.open(server.port), await Connection.open(self.upstream_port)
-        with closing(ours), closing(theirs):
-            yield ours, theirs
-
-    def cpu(self, server: Server) -> Callable[[], tuple[float, ...]]:
-        """Return what reads the CPU time of server, upstream and load."""
-        return lambda: (cpu_seconds(server.pid), cpu_seconds(self.upstream_pid), time.process_time())
 
 
 class Line(NamedTuple):
@@ -288,6 +258,20 @@ async def import_time(bench: Bench) -> Numbers:
     return {"import": _ms([float(processes.python(code)[1]) for _ in range(bench.size(5, 3))])}
 
 
+def _cancel_lines() -> list[Line]:
+    whens: list[tuple[str, str]] = [
+        *cancels.STATES.items(),
+        ("busy", f"in mid-stream, {cancels.BESIDE} streams beside"),
+    ]
+    return [
+        Line(f"{way}_{state}_seen_p99", f"{said}, {when}, p99", "ms", Budget(1000),
+             f"direct_{state}" if state in cancels.STATES else None,
+             f"p50 {{{way}_{state}_seen_p50:.2f}} ms; the next turn has begun after "
+             f"p50 {{{way}_{state}_free_p50:.2f}} ms, p99 {{{way}_{state}_free_p99:.2f}} ms")
+        for way, said in cancels.WAYS.items() for state, when in whens
+    ]  # fmt: skip
+
+
 USE = "cores in use: server {server_cores:.2f}, upstream {upstream_cores:.2f}, load {load_cores:.2f}"
 FIGURES = (
     Figure("turn", turn, (
@@ -319,6 +303,7 @@ FIGURES = (
         Line("growth", "turn 500 over turn 10", "ms", Budget(1.0), "direct",
              "added at turn 10 {at10:.2f} ms, at turn 500 {at500:.2f} ms with {prompt:,.0f} tokens of prompt"),
     )),
+    Figure("cancel", cancels.cancel, (*_cancel_lines(),)),
     Figure("memory", memory, (
         Line("rss", "idle memory, resident", "MiB", Budget(60), None, "{used:.0f} MiB after {made:,.0f} turns"),
         Line("pss", "idle memory, proportional share", "MiB"),

@@ -27,7 +27,8 @@ from typing import NamedTuple
 import processes
 import report
 import uvloop
-from figures import FIGURES, Bench, Figure, Numbers
+from bench import Bench, Numbers
+from figures import FIGURES, Figure
 from load import LoadError
 from processes import ProcessError
 from report import Row
@@ -166,7 +167,9 @@ def main() -> int:
     known = {"when": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "options": options}
     show(record, figures, machine)
     others = {name: [one.others for one in taken] for name, taken in record.taken.items()}
-    report.write_json(given.report, {**known, "machine": machine, "others_cores": others}, rows)
+    numbers = {name: [one.numbers for one in taken] for name, taken in record.taken.items()}
+    everything: dict[str, object] = {**known, "machine": machine, "others_cores": others, "numbers": numbers}
+    report.write_json(given.report, everything, rows)
     return report.exit_code(rows)
 
 

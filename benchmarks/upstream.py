@@ -24,6 +24,7 @@ CREATED = 1_700_000_000
 BYTES_PER_TOKEN = 4  # what prompts are said to cost, so that usage shows how much of a history arrived
 _MODEL = re.compile(r"bench-(\d+)-(\d+)-(\d+)", re.ASCII)
 _HEAD = b"HTTP/1.1 %d %s\r\nserver: bench\r\ncontent-type: %s\r\n"
+STREAM_HEAD = _HEAD % (200, b"OK", b"text/event-stream; charset=utf-8") + b"transfer-encoding: chunked\r\n\r\n"
 
 
 class Script(NamedTuple):
@@ -207,8 +208,7 @@ class Session(asyncio.Protocol):
             before, after = plain_answer(script)
             self._send(200, b"OK", before, usage(script, prompt), after)
             return
-        head = _HEAD % (200, b"OK", b"text/event-stream; charset=utf-8")
-        self._transport.write(head + b"transfer-encoding: chunked\r\n\r\n")
+        self._transport.write(STREAM_HEAD)
         self._script, self._next, self._began = script, 0, self._loop.time()
         self._writes = (*stream_writes(script), stream_end(script, prompt, request.stream_options))
         self._write_next()

@@ -133,13 +133,19 @@ def _overview() -> list[list[str]]:
 
 
 def _operation(one: Operation, fields: Fields) -> str:
-    parts = [f"### {_title(one)}", f"{_request(one)}: {one.summary}"]
+    ours = " An addition: the official SDK does not know it." if one.ours else ""
+    parts = [f"### {_title(one)}", f"{_request(one)}: {one.summary}{ours}"]
     if one.request is not None:
         parts += ["In the query:" if one.method == "GET" else "In the body:", _table_of(one.request, fields)]
-    answered = _answer(one.response)
-    stream = f"; with `stream` true, with [events](#events) that end in one of `{_last()}`" if one.stream else ""
-    parts.append(f"Answers {one.status} with {answered}{stream}.")
+    parts.append(f"Answers {one.status} with {_answers(one)}.")
     return "\n\n".join(parts)
+
+
+def _answers(one: Operation) -> str:
+    streamed = f"[events](#events) that end in one of `{_last()}`"
+    if one.stream == one.name:  # it has no other form
+        return streamed
+    return _answer(one.response) + (f"; with `stream` true, with {streamed}" if one.stream else "")
 
 
 def _answer(kind: Any) -> str:
@@ -234,7 +240,7 @@ def _errors() -> Iterator[list[str]]:
 
 
 def _names(one: Operation) -> list[str]:
-    return [one.name, *([one.stream] if one.stream else [])]
+    return list(dict.fromkeys(filter(None, [one.name, one.stream])))
 
 
 def _title(one: Operation) -> str:

@@ -45,7 +45,7 @@ LIBRARIES = {
 CATCH_ALL = {
     "causerie.engine.run": 1,  # the edge of a run: what nobody foresaw ends this run and no other
     "causerie.server.edge": 1,  # the edge of a request: a defect of ours is a 500 with a correlation id
-    "causerie.stores.writer": 2,  # a thread hands on what a job raised to whoever waits for the job
+    "causerie.stores.writer": 3,  # a thread hands on what a job raised to whoever waits for the job
 }
 """How many handlers of a module may catch everything and go on; zero for all others."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from causerie.engine.plan import Bounds
 from causerie.server.app import app
 from causerie.server.call import Options
 from causerie.settings import REHEARSAL, Settings
+from causerie.stores import backup, checkup
 from causerie.stores.sqlite import SQLiteStore
 from causerie.tools.base import Toolset
 from causerie.upstreams.base import Upstream
@@ -94,16 +96,34 @@ def serve(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None) 
     with socket.create_server((settings.host, settings.port), family=family, backlog=2048) as listener:
         config = uvicorn.Config(
             application, loop="uvloop", http="httptools", log_level="warning", access_log=False, server_header=False,
-            date_header=False, timeout_graceful_shutdown=15, lifespan="off",
+            date_header=False, timeout_graceful_shutdown=15, lifespan="off", proxy_headers=False,
         )  # fmt: skip
         server = _Server(config, banner(settings, f"http://{host}:{listener.getsockname()[1]}"))
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(server, listener, engine))
 
 
+def check(place: str, told: checkup.Told) -> checkup.Findings:
+    """Verify the database at `place`, a file or a data directory; see `checkup.check`."""
+    return checkup.check(_database(place), told)
+
+
+def back_up(source: str, target: str, *, force: bool, told: checkup.Told) -> backup.Backup:
+    """Copy the database at `source` to `target`, each a file or a directory; see `backup.back_up`."""
+    return backup.back_up(_database(source), _database(target), force=force, told=told)
+
+
+def _database(place: str) -> Path:
+    return Path(Settings(data=place).database if Path(place).is_dir() else place)
+
+
 async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:
     # Not the server's lifespan: that would log why the engine cannot be opened, and forget it.
     await engine.open(adopt=True)
+    # What start-up made stays; looking through it again and again for garbage is a tenth of every turn.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     try:
         await server.serve(sockets=[listener])
     finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,8 +18,10 @@ from causerie.errors import CauserieError
 from causerie.settings import CONFIG, CONFIG_VARIABLE, SETTINGS, Setting, Settings, load
 from causerie.version import VERSION
 
+FAULTY = 1
 REFUSED = 2
 INTERRUPTED = 130
+_WIDE = {"max_content_width": 100}
 
 _SERVE = f"""Serve the Conversations API over HTTP.
 
@@ -35,21 +38,38 @@ variable, a variable outweighs the file. The key of the upstream is not a flag: 
 """
 
 
+_CHECK = """Verify a database: FILE, or the one in a data directory DIR.
+
+\b
+    causerie check causerie-data
+It only reads, and a server may go on beside it. It sees that the file is whole, and that what is stored makes sense,
+entry by entry. It prints a line for each fault and exits with 1; with 0 where there is none, with 2 where nothing can
+be read.
+"""
+_BACKUP = """Copy a database while it is used: SOURCE and TARGET are files, or directories that have or get one.
+
+\b
+    causerie backup causerie-data backups/monday.db
+The copy is the state of one moment. It is on disk, and verified as `causerie check` does it, before it gets its name.
+Where that finds faults the copy is left as TARGET.partial, and the exit code is 1.
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: with 0, or with 2 and one line on stderr that says why not."""
+    """Run the command line and exit: with 0, with 1 if a database has faults, with 2 and one line that says why not."""
     sys.exit(_run(arguments))
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        causerie.main(arguments, prog_name="causerie", standalone_mode=False)
+        code = causerie.main(arguments, prog_name="causerie", standalone_mode=False)
     except click.ClickException as error:
         return _refuse(error.format_message())
     except CauserieError as error:
         return _refuse(error.message)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _refuse(message: str) -> int:
@@ -80,7 +100,7 @@ def _option(setting: Setting, flag: str) -> Callable[[Callable[..., None]], Call
     return click.option(flag, setting.name, metavar=setting.kind.metavar, help=setting.sentence + known)
 
 
-@causerie.command(help=_SERVE, context_settings={"max_content_width": 100})
+@causerie.command(help=_SERVE, context_settings=_WIDE)
 @click.option("--config", metavar="FILE", help=f"The file. [{CONFIG_VARIABLE}, else {CONFIG} if there is one]")
 @_flags
 def serve(config: str | None, **flags: Any) -> None:
@@ -90,6 +110,37 @@ def serve(config: str | None, **flags: Any) -> None:
         build.serve(settings)
     except OSError as error:
         raise click.ClickException(_sentence(error, settings)) from error
+
+
+@causerie.command(help=_CHECK, context_settings=_WIDE)
+@click.argument("place", metavar="FILE|DIR")
+def check(place: str) -> int:
+    """Verify a database."""
+    findings = build.check(place, _tell)
+    return _report(findings.faults, str(findings))
+
+
+@causerie.command(help=_BACKUP, context_settings=_WIDE)
+@click.argument("source")
+@click.argument("target")
+@click.option("--force", is_flag=True, help="Replace TARGET if it is there.")
+def backup(source: str, target: str, *, force: bool) -> int:
+    """Copy a database."""
+    began = time.monotonic()
+    made = build.back_up(source, target, force=force, told=_tell)
+    click.echo(f"{made.file}: {made.size / 1e6:,.1f} MB in {time.monotonic() - began:.1f} s")
+    return _report(made.findings.faults, str(made.findings))
+
+
+def _report(faults: Sequence[object], summary: str) -> int:
+    for fault in faults:
+        click.echo(str(fault))
+    click.echo(summary, err=bool(faults))
+    return FAULTY if faults else 0
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _sentence(error: OSError, settings: Settings) -> str:

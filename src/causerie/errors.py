@@ -6,16 +6,17 @@ the same classes from a response, so that ``except NotFound`` means one thing ev
     CauserieError
     ├─ APIError                       what the server answers; has a status and a code
     │  ├─ BadRequest 400              ├─ InvalidRequest 422
-    │  ├─ Unauthenticated 401         ├─ Forbidden 403 ── Blocked 403 (guardrail)
-    │  ├─ NotFound 404                ├─ MethodNotAllowed 405
-    │  ├─ Conflict 409                ├─ PayloadTooLarge 413
-    │  ├─ UnsupportedMediaType 415    ├─ RateLimited 429
-    │  ├─ ServerFault 500             └─ UpstreamError 502
-    │  ├─ RunTimedOut 504, Stopping 503  ├─ UpstreamUnavailable 503
-    │  └─ StoreError 503                 └─ UpstreamTimeout 504
-    │     ├─ StoreUnavailable
-    │     ├─ SchemaMismatch
-    │     └─ StoreInUse
+    │  ├─ Unauthenticated 401         ├─ RateLimited 429
+    │  ├─ Forbidden 403               ├─ ServerFault 500
+    │  │  └─ Blocked (guardrail)      ├─ UpstreamError 502
+    │  ├─ NotFound 404                │  ├─ UpstreamUnavailable 503
+    │  ├─ MethodNotAllowed 405        │  └─ UpstreamTimeout 504
+    │  ├─ Conflict 409                ├─ Stopping 503
+    │  │  ├─ Superseded               ├─ StoreError 503
+    │  │  └─ RepeatedKey              │  ├─ StoreUnavailable
+    │  ├─ PayloadTooLarge 413         │  ├─ SchemaMismatch
+    │  └─ UnsupportedMediaType 415    │  └─ StoreInUse
+    │                                 └─ RunTimedOut 504
     ├─ ConnectionFailed               client side only: there is no usable response
     └─ SettingsError                  a flag, variable or file says something that cannot be done
 """
@@ -121,6 +122,14 @@ class Conflict(APIError):
     code = 3409
 
 
+class Superseded(Conflict):
+    """The run no longer owns its conversation: it was deleted, or another process has taken the run over."""
+
+
+class RepeatedKey(Conflict):
+    """Another request has just come under this idempotency key. Ask again to get its answer."""
+
+
 class PayloadTooLarge(APIError):
     """The request body is larger than the server takes."""
 
@@ -140,6 +149,10 @@ class Stopping(APIError):
 
     status_code = 503
     type = "server_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        """A moment is a second or two."""
+        super().__init__(message, headers={"Retry-After": "1"})
 
 
 class InvalidRequest(APIError):

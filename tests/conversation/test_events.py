@@ -20,7 +20,7 @@ from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK, as_json
 from tests.support.toolset import ScriptedToolset
 
-FRAME = re.compile(r"event: (?P<event>[a-z.]+)\ndata: (?P<data>\{[^\n]*\})\n\n")
+FRAME = re.compile(r"event: (?P<event>[a-z.]+)\nid: [0-9a-z._-]+\ndata: (?P<data>\{[^\n]*\})\n\n")
 TOOLS = [{"type": "web_search"}, GET_RATE, GET_TIME]
 THINK_AND_SEARCH: list[Step] = [
     Reasoning("Hm, "), Reasoning("well."), Text("Let me "), Text("look."),
@@ -77,7 +77,7 @@ def run(searching: str, model: Script) -> tuple[list[dict[str, Any]], list[dict[
 
 
 @pytest.mark.requirement("C-205")
-def test_a_frame_is_an_event_line_a_data_line_and_a_blank_one(stream: Answer) -> None:
+def test_a_frame_is_an_event_line_an_id_line_a_data_line_and_a_blank_one(stream: Answer) -> None:
     text = stream.body.decode()
     frames = list(FRAME.finditer(text))
 

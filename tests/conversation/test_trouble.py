@@ -119,6 +119,11 @@ def fails(raw: Raw, model: Script, status: int, fault: Fault, **settings: Any) -
     return plain
 
 
+def searches_anew(model: Script) -> None:
+    """Call the server's tool with arguments that it was not called with before: a call is made only once."""
+    model.call("web_search", {"query": f"number {len(model.requests)}"})
+
+
 @pytest.mark.requirement("C-221", "C-237")
 @pytest.mark.parametrize(("status", "fault", "said"), BROKEN.values(), ids=BROKEN)
 def test_a_model_server_that_breaks_is_a_clear_error(
@@ -149,7 +154,7 @@ def test_a_model_that_is_gone_is_a_400(raw: Raw, model: Script) -> None:
 @pytest.mark.requirement("C-237")
 def test_a_defect_of_the_servers_is_a_500_without_its_insides(servers: Callable[..., str], model: Script) -> None:
     raw = Raw(servers(toolsets={"web_search": BrokenToolset()}))
-    broken = fails(raw, model, 500, lambda one: one.call("web_search", "{}"), tools=[SEARCH])
+    broken = fails(raw, model, 500, searches_anew, tools=[SEARCH])
 
     assert (broken.json["object"], broken.json["code"], broken.json["type"]) == ("Error", 3000, "server_error")
     assert broken.headers["mistral-correlation-id"]
@@ -262,7 +267,7 @@ def test_a_run_that_is_cut_short_while_it_streams_is_a_504(
 def test_a_tool_that_takes_too_long_is_stopped(servers: Callable[..., str], model: Script) -> None:
     toolset = StuckToolset()
     raw = Raw(servers(run_seconds=0.4, toolsets={"web_search": toolset}))
-    late = fails(raw, model, 504, lambda one: one.call("web_search", "{}"), tools=[SEARCH])
+    late = fails(raw, model, 504, searches_anew, tools=[SEARCH])
     assert "run_seconds" in late.json["message"]
     assert toolset.stopped.wait(PATIENCE)
 

@@ -15,7 +15,7 @@ from .playing import FUNCTIONS, SERVED, Called, Turn
 Draw = st.DrawFn
 
 words = st.text(
-    st.sampled_from([*"ab \n\"\\{}", "é", "\u2028", "\U0001f600", "\u0000"]), min_size=1, max_size=6
+    st.sampled_from([*'ab \n"\\{}', "é", "\u2028", "\U0001f600", "\u0000"]), min_size=1, max_size=6
 )  # fmt: skip
 arguments = st.sampled_from(
     ["", "{}", '{"date": "2024-06-06"}', '{"a": [1, {"b": "}"}], "é": ""}', '{"open": ', '{"a": 1}\n', "null", "7"]
@@ -114,7 +114,9 @@ def user(content: str) -> dict[str, Any]:
 @st.composite
 def answered_calls(draw: Draw) -> list[dict[str, Any]]:
     """A group from elsewhere: a message or none, calls, perhaps what else that turn did, and all their results."""
-    ids = draw(st.lists(st.sampled_from(["callBBBB1", "callBBBB2", "odd id", "c"]), min_size=1, max_size=3, unique=True))
+    ids = draw(
+        st.lists(st.sampled_from(["callBBBB1", "callBBBB2", "odd id", "c"]), min_size=1, max_size=3, unique=True)
+    )
     group: list[dict[str, Any]] = [
         {"type": "function.call", "tool_call_id": id_, "name": "get_rate", "arguments": draw(arguments)} for id_ in ids
     ]
@@ -158,7 +160,9 @@ thought = {
 @st.composite
 def foreign(draw: Draw) -> list[dict[str, Any]]:
     """Inputs that are whole in themselves and end with something that a model can answer."""
-    single = st.sampled_from([said("Before."), executed("1"), handed_over(), thought, user("First.")]).map(lambda e: [e])
+    single = st.sampled_from([said("Before."), executed("1"), handed_over(), thought, user("First.")]).map(
+        lambda e: [e]
+    )
     parts = draw(st.lists(single | answered_calls(), max_size=3))
     return [entry for part in [*parts, [user(draw(words))]] for entry in part]
 

@@ -16,7 +16,7 @@ from causerie.errors import APIError, BadRequest, InvalidRequest, NotFound
 
 from .playing import Turn
 from .strategies import inputs, results, scripts, user, words
-from .world import Listed, Told, World, answers, laws
+from .world import Listed, Told, World, answers, grows, laws
 
 streams = st.booleans()
 kept_or_not = st.sampled_from([None, True, False])
@@ -38,6 +38,7 @@ class Copying(RuleBasedStateMachine):
         self.world = World()
         self.lists: dict[str, list[Listed]] = {}
         self.gone: list[str] = []
+        self.prompts: dict[str, bytes] = {}
 
     def teardown(self) -> None:
         self.world.close()
@@ -158,9 +159,9 @@ class Copying(RuleBasedStateMachine):
         del self.lists[id_]
         self.gone.append(id_)
 
-    @rule()
-    def begin_anew(self) -> None:
-        self.world.begin_anew()
+    @rule(cache_bytes=st.sampled_from([0, 5_000, 1 << 20]))
+    def begin_anew(self, cache_bytes: int) -> None:
+        self.world.begin_anew(cache_bytes)
 
     @invariant()
     def everything_reads_the_same(self) -> None:
@@ -193,6 +194,10 @@ class Copying(RuleBasedStateMachine):
         assert read[end:] == told.outputs
         assert len({entry["id"] for entry in read}) == len(read)
         self.lists[told.id] = read
+        grows([self.prompts[told.id], *told.prompts] if told.id in self.prompts else told.prompts)
+        self.prompts.pop(told.id, None)
+        if told.prompts:
+            self.prompts[told.id] = told.prompts[-1]
 
     def refused(self, kind: type[APIError], call: Any) -> None:
         """See that a request is refused before anything of it reaches a model."""
@@ -206,4 +211,4 @@ class Copying(RuleBasedStateMachine):
 
 
 TestCopying = Copying.TestCase
-TestCopying.settings = laws(25, stateful_step_count=25)
+TestCopying.settings = laws(60, stateful_step_count=30)

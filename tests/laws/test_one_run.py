@@ -14,7 +14,7 @@ from .strategies import inputs, results, scripts
 from .world import World, answers, laws
 
 
-@laws(150)
+@laws(300)
 @given(st.booleans(), inputs, scripts(), results)
 def test_what_streams_is_what_is_answered_is_what_is_stored(
     stream: bool, asked: Any, script: list[Turn], found: list[ToolResult]
@@ -29,7 +29,7 @@ def test_what_streams_is_what_is_answered_is_what_is_stored(
         assert world.messages(told.id) == [entry for entry in history if entry["type"].startswith("message.")]
 
 
-@laws(40)
+@laws(80)
 @given(st.booleans(), scripts(), scripts(fails=True))
 def test_a_run_that_fails_leaves_history_as_it_was(stream: bool, script: list[Turn], failing: list[Turn]) -> None:
     with World() as world:

@@ -1,5 +1,7 @@
-"""An engine to try laws on: a store in memory, a model that plays, and a loop. Every run that it carries is held to
-the laws of one run: its events, its answer and what is stored are the same thing told three times (D2, D9, D10).
+"""An engine to try laws on: a store in memory, a model that plays, and a loop.
+
+Every run that it carries is held to the laws of one run: its events, its answer and what is stored are the same thing
+told three times (D2, D9, D10).
 """
 
 from __future__ import annotations
@@ -7,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
+import threading
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from itertools import pairwise
+from typing import Any, Self, TypeVar
 
 from hypothesis import Phase, settings
 
@@ -45,22 +50,50 @@ def laws(examples: int, **more: Any) -> settings:
     return settings(max_examples=examples * effort, deadline=None, database=None, **more)
 
 
+class Lasting(SQLiteStore):
+    """A store in memory that can outlive the engine that closes it, and whose writer can be held up."""
+
+    def __init__(self) -> None:
+        super().__init__(":memory:")
+        self.stays = False
+        self._gate = threading.Event()
+
+    def hold(self) -> None:
+        """Let nothing that is submitted from here on be done before `release`."""
+        self._gate = gate = threading.Event()
+        reached = threading.Event()
+
+        def wait(_: sqlite3.Connection) -> None:
+            reached.set()
+            assert gate.wait(PATIENCE)
+
+        self._writer.submit(wait)
+        assert reached.wait(PATIENCE)
+
+    def release(self) -> None:
+        """Go on."""
+        self._gate.set()
+
+    async def close(self) -> None:
+        if not self.stays:
+            await super().close()
+
+
 class World:
     """Everything in process. What it does is JSON in and JSON out."""
 
-    def __init__(self, *, cache_bytes: int = 1 << 20) -> None:
+    def __init__(self) -> None:
         self.model, self.toolbox = Playing(), Toolbox()
         self._runner = asyncio.Runner()
-        self._store = SQLiteStore(":memory:")
-        self._cache_bytes = cache_bytes
+        self.store = Lasting()
         self.begin_anew()
-        self.do(self._store.open())
+        self.do(self.store.open("own_laws"))
 
-    def begin_anew(self) -> None:
+    def begin_anew(self, cache_bytes: int = 1 << 20) -> None:
         """Go on as a server does that was started again: with the same store and nothing in memory."""
         self.engine = Engine(
-            self._store, self.model, toolsets={"web_search": self.toolbox}, bounds=Bounds(model_calls=8),
-            cache_bytes=self._cache_bytes,
+            self.store, self.model, toolsets={"web_search": self.toolbox}, bounds=Bounds(model_calls=8),
+            cache_bytes=cache_bytes,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -71,7 +104,7 @@ class World:
         finally:
             self._runner.close()
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -174,7 +207,7 @@ def in_order(events: Sequence[Any]) -> None:
     assert sorted(set(indexes)) == list(range(len(set(indexes))))
     assert len({(event.output_index, event.id) for event in events}) == len({event.id for event in events})
     assert len({event.id for event in events}) == len(set(indexes))
-    for one, other in zip(events, events[1:], strict=False):
+    for one, other in pairwise(events):
         if one.id == other.id and hasattr(one, "content_index"):
             assert 0 <= other.content_index - one.content_index <= 1
 
@@ -193,14 +226,30 @@ def whole(told: Sequence[Listed], played: Sequence[Turn]) -> None:
     made = [call_of(entry) for entry in told if entry["type"] in ("function.call", "tool.execution")]
     asked = [(call.name, call.arguments or "{}") for turn in played for call in turn.calls]
     # White space after whole arguments may come too late to be told.
-    assert sorted((name, given.strip()) for name, given in made) == sorted((name, given.strip()) for name, given in asked)
+    assert sorted((name, given.strip()) for name, given in made) == sorted(
+        (name, given.strip()) for name, given in asked
+    )
+
+
+def grows(prompts: Sequence[bytes]) -> None:
+    """See that each prompt begins with the whole of the one before, to the byte."""
+    for one, other in pairwise(prompts):
+        stays = one.removesuffix(b"]")
+        if json.loads(one)[-1].get("prefix"):
+            # The beginning that an answer has to have stands last; later the answer stands there.
+            stays = stays[: stays.rindex(b'{"role":"assistant"')].removesuffix(b",")
+        assert other.startswith(stays + b","), (one, other)
 
 
 def answers(told: Sequence[Listed], text: str = "fine") -> list[Listed]:
     """Return a result for every call among `told` that waits for one."""
-    answered = {entry["tool_call_id"] for entry in told if entry["type"] == "function.result"}
-    calls = [entry["tool_call_id"] for entry in told if entry["type"] == "function.call"]
-    return [{"type": "function.result", "tool_call_id": id_, "result": text} for id_ in calls if id_ not in answered]
+    waiting = list[str]()
+    for entry in told:
+        if entry["type"] == "function.call":
+            waiting.append(entry["tool_call_id"])
+        elif entry["type"] == "function.result":
+            waiting.remove(entry["tool_call_id"])
+    return [{"type": "function.result", "tool_call_id": id_, "result": text} for id_ in waiting]
 
 
 def call_of(entry: Listed) -> tuple[str, str]:

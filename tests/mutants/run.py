@@ -1,7 +1,8 @@
 """Breaks the code on purpose and sees the tests turn red: ``python -m tests.mutants.run [WORD ...]``.
 
-Each fault of `mutants.toml` goes alone into a copy of the package, and its tests are run against that copy; the same
-tests must be green without it. The work tree is only read. A WORD chooses the faults whose section or name has it.
+Each fault of `mutants.toml` goes alone into a copy of the package, and its tests are run against that copy: each of
+them must fail, and all must be green without it. The work tree is only read. A WORD chooses the faults whose section
+or name has it.
 
 Faults whose tests need the official SDK are tried with the interpreter in MUTANTS_SDK_PYTHON, or else with the one
 that `make test` makes.
@@ -10,6 +11,7 @@ that `make test` makes.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +28,7 @@ SDK_PYTHON = ROOT / ".venvs" / "mistralai-3.7.0" / "bin" / "python"
 PATIENCE = 600.0
 """Seconds after which a run of tests is given up; what hangs is neither red nor green."""
 GREEN, RED = 0, 1
-_SAID = {GREEN: "green", RED: "red", 2: "cannot be collected", 4: "names no test", 5: "names no test"}
+_SAID = {2: "cannot be collected", 4: "names no test", 5: "names no test"}
 
 
 class Verdict(NamedTuple):
@@ -46,7 +48,7 @@ def python_for(mutant: Mutant) -> str:
 
 def run_tests(python: str, tests: Sequence[str], source: Path) -> tuple[int, str]:
     """Run tests against the package that lies in `source`; return the exit code of pytest and what it printed."""
-    command = [python, "-m", "pytest", "-q", "-x", "--tb=short", "--no-header", "-p", "no:cacheprovider", *tests]
+    command = [python, "-m", "pytest", "-q", "-rfE", "--tb=short", "--no-header", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
     environment.pop("REQUIREMENTS_REPORT", None)  # what a broken package does proves nothing
     try:
@@ -66,7 +68,9 @@ def tells_the_copy_apart(python: str, source: Path) -> str | None:
             command, env={**os.environ, "PYTHONPATH": str(source)}, capture_output=True, text=True, check=False
         )
     except OSError as error:
-        return f"{python} cannot be started ({error.strerror}). `make test` makes it; or name one in MUTANTS_SDK_PYTHON."
+        return (
+            f"{python} cannot be started ({error.strerror}). `make test` makes it; or name one in MUTANTS_SDK_PYTHON."
+        )
     if not done.stdout.startswith(str(source)):
         return f"{python} does not take the package from {source}: {done.stdout or done.stderr}"
     return None
@@ -81,7 +85,14 @@ def attempt(mutant: Mutant, pristine: Path, folder: Path) -> Verdict:
     path.write_text(mutant.applied_to(path.read_text("utf-8")), "utf-8")
     code, output = run_tests(python_for(mutant), mutant.tests, source)
     said = {GREEN: "SURVIVED", RED: "caught"}.get(code, f"{_SAID.get(code, 'no answer')} ({code})")
-    return Verdict(mutant, said, code == RED, time.monotonic() - started, output)
+    if code == RED and (blind := [test for test in mutant.tests if not _failed(test, output)]):
+        said = f"not seen by {', '.join(blind)}"
+    return Verdict(mutant, said, said == "caught", time.monotonic() - started, output)
+
+
+def _failed(test: str, output: str) -> bool:
+    """Whether pytest's summary says that a test failed, in one of its variants at least."""
+    return re.search(rf"^(FAILED|ERROR) {re.escape(test)}(\[| |$)", output, re.MULTILINE) is not None
 
 
 def sound(mutants: Sequence[Mutant], pristine: Path) -> list[tuple[Mutant, str]]:

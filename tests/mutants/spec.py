@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ SECTIONS = (
 
 
 class Mutant(NamedTuple):
-    """One fault: in `file`, `text` becomes `replacement`, and then some of `tests` must fail.
+    """One fault: in `file`, `text` becomes `replacement`, and then each of `tests` must fail.
 
     Attributes:
         name: what goes wrong, as a short sentence.
@@ -77,14 +77,16 @@ def load(path: Path = SPEC) -> list[Mutant]:
 def problems(mutants: Iterable[Mutant], package: Path = PACKAGE, root: Path = ROOT) -> list[str]:
     """Return a sentence for everything that keeps the faults from being tried."""
     mutants = list(mutants)
-    found = [f"no fault for the section {wanted!r}" for wanted in SECTIONS if wanted not in {m.section for m in mutants}]
+    found = [
+        f"no fault for the section {wanted!r}" for wanted in SECTIONS if wanted not in {m.section for m in mutants}
+    ]
     found += [f"{one.name!r}: there is no section {one.section!r}" for one in mutants if one.section not in SECTIONS]
     found += [f"{name!r} is the name of {count} faults" for name, count in Counter(m.name for m in mutants).items()
               if count > 1]  # fmt: skip
     for one in mutants:
         try:
             changed = one.applied_to((package / one.file).read_text("utf-8"))
-            ast.parse(changed)
+            ast.parse(changed if one.file.endswith(".py") else "")
         except (OSError, ValueError) as error:
             found.append(str(error))
         except SyntaxError as error:
@@ -95,7 +97,7 @@ def problems(mutants: Iterable[Mutant], package: Path = PACKAGE, root: Path = RO
     return found
 
 
-def _exists(test: str, root: Path, seen: Mapping[Path, set[str]] | None = None) -> bool:
+def _exists(test: str, root: Path) -> bool:
     file, *names = test.partition("[")[0].split("::")
     path = root / file
     if not names or not path.is_file():

@@ -1,7 +1,7 @@
 """The suite that every store passes: what `stores/base.py` promises, tried from outside. It is the contract (D14).
 
-    place     where a store lives, one after the other; `durable` only those that outlive their process
-    db        an open store there, every method a plain bounded call (`driving.Driver`)
+place     where a store lives, one after the other; `durable` only those that outlive their process
+db        an open store there, every method a plain bounded call (`driving.Driver`)
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
+
 from causerie.stores.base import ConversationRow, EntryRow, Range, RunEnd, RunKey, RunStart, Store
 from causerie.stores.sqlite import SQLiteStore
 
@@ -80,7 +82,7 @@ class Driver:
     def __init__(self, store: Store, runner: asyncio.Runner) -> None:
         self.store = store
         self.owner = ""
-        self._runner = runner
+        self.runner = runner
 
     def do(self, work: Callable[[], Awaitable[Any]]) -> Any:
         """Await what `work` returns; it is called on the loop."""
@@ -89,7 +91,7 @@ class Driver:
             async with asyncio.timeout(PATIENCE):
                 return await work()
 
-        return self._runner.run(bounded())
+        return self.runner.run(bounded())
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return lambda *args, **kwargs: self.do(lambda: getattr(self.store, name)(*args, **kwargs))
@@ -142,12 +144,9 @@ class Driver:
 
     def refusal(self, kind: type[Exception], call: Callable[[], Any]) -> str:
         """See that `call` is refused with exactly `kind`; return the message."""
-        try:
+        with pytest.raises(kind) as refusal:
             call()
-        except kind as error:
-            assert type(error) is kind
-            return str(error)
-        raise AssertionError(f"was not refused with {kind.__name__}")
+        return str(refusal.value)
 
 
 def lost(driver: Driver, key: RunKey, *, start: int, kind: type[Exception]) -> Sequence[str]:

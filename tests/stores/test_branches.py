@@ -139,7 +139,9 @@ def test_a_hundred_regenerations_stay_one_segment_deep(db: Driver) -> None:
     latest = db.made(count=2)
     for turn in range(100):
         cut = latest if turn == 0 else db.load(HERE, f"conv_{turn:03}")
-        latest = db.wrote(branch(cut, 1, f"conv_{turn + 1:03}", entries(1, 2, f"conv_{turn + 1:03}"), run=f"run_{turn}"))
+        latest = db.wrote(
+            branch(cut, 1, f"conv_{turn + 1:03}", entries(1, 2, f"conv_{turn + 1:03}"), run=f"run_{turn}")
+        )
     assert latest.segments == (Segment("conv_a", 1),)
     assert db.read(latest) == ["conv_a-1", "conv_100-2"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causerie.stores.labels import labels
@@ -44,12 +44,14 @@ def canonical(value: Any) -> Any:
     return ("number", value)
 
 
+@settings(derandomize=True, deadline=None)
 @given(values)
 def test_how_a_value_is_written_makes_no_difference(value: Any) -> None:
     assert labels({"key": value}) == labels({"key": rewritten(value)})
     assert labels({"key": value}) == labels(json.loads(json.dumps({"key": value})))
 
 
+@settings(derandomize=True, deadline=None)
 @given(values, values)
 def test_what_a_value_is_makes_one(one: Any, other: Any) -> None:
     assert (labels({"key": one}) == labels({"key": other})) is (canonical(one) == canonical(other))

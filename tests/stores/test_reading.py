@@ -63,6 +63,13 @@ def test_several_ranges_are_read_one_after_the_other(db: Driver) -> None:
     assert db.bodies(HERE, []) == []
 
 
+def test_one_workspace_reads_nothing_of_another(db: Driver) -> None:
+    row = every_kind(db)
+    assert db.entries("elsewhere", row.ranges()) == []
+    assert db.bodies("elsewhere", row.ranges()) == []
+    assert db.bodies("elsewhere", row.ranges(), messages_only=True) == []
+
+
 def test_an_entry_is_found_with_its_owner_position_and_kind(db: Driver) -> None:
     parent = every_kind(db)
     child = db.wrote(branch(parent, 3, written=[entry(4, "conv_b")]))

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from causerie.errors import Conflict, NotFound, SchemaMismatch, StoreInUse, StoreUnavailable
 from causerie.stores.sqlite import SQLiteStore
+from causerie.stores.sqlite_file import connect
 from causerie.stores.statements import migrations
 
 from .conftest import Opening
@@ -26,6 +28,7 @@ from .rows import END, ENDED, FAILED, HERE, began, branch, conversation, entries
 HOLDS_THE_LOCK = """
 import asyncio, sys
 from causerie.stores.sqlite import SQLiteStore
+from causerie.stores.sqlite_file import connect
 async def hold():
     store = SQLiteStore(sys.argv[1])
     await store.open("own_other")
@@ -33,8 +36,31 @@ async def hold():
     sys.stdin.read()
 asyncio.run(hold())
 """
+WRITES_AS_NOBODY = """
+import asyncio, os, sys
+from causerie.errors import StoreError
+from causerie.stores.statements import migrations
+from tests.stores.driving import SQLiteStore, began
+from tests.stores.rows import conversation
+migrations("sqlite")  # whatever has to be read is read before the right to read it goes
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+async def write():
+    store = SQLiteStore(sys.argv[1])
+    await store.open("own_nobody")
+    try:
+        await store.begin(began(conversation("conv_new")))
+    finally:
+        await store.close()
+try:
+    asyncio.run(write())
+except StoreError as error:
+    print(type(error).__name__, error)
+"""
+"""What root may do says nothing: root may write what is read-only."""
 LASTING = {"workspace": 1, "migration": 1, "owner": 1}
-"""The rows that a database has that nobody put anything into."""
+"""The rows that an empty database has."""
 
 
 @pytest.fixture
@@ -43,11 +69,19 @@ def file(tmp_path: Path) -> File:
     return File(tmp_path)
 
 
+def run_code(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run code in another process."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, check=False,
+    )  # fmt: skip
+
+
 def row_counts(path: Path) -> dict[str, int]:
     """Return how many rows each table has that has any."""
     with closing(sqlite3.connect(path)) as db:
         tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        counts = {name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
+        counts = {name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}  # noqa: S608  # ours
     return {name: count for name, count in counts.items() if count}
 
 
@@ -64,7 +98,7 @@ def full_disk(path: Path) -> Iterator[None]:
 
 def test_a_second_store_is_refused_and_told_who_has_the_file(file: File, opened: Opening) -> None:
     with opened(file) as db:
-        message = db.refusal(StoreInUse, lambda: Driver(file.store(), db._runner).open())
+        message = db.refusal(StoreInUse, lambda: Driver(file.store(), db.runner).open())
         assert str(os.getpid()) in message
         assert str(file.path) in message
         db.made()
@@ -92,7 +126,7 @@ def test_another_process_is_refused_and_told_who_has_the_file(file: File, opened
 def test_closing_gives_the_file_back_and_a_refusal_does_not_take_it(file: File, opened: Opening) -> None:
     for _ in range(3):
         with opened(file) as db:
-            db.refusal(StoreInUse, lambda db=db: Driver(file.store(), db._runner).open())
+            db.refusal(StoreInUse, lambda db=db: Driver(file.store(), db.runner).open())
 
 
 def test_a_folder_that_is_missing_is_made(tmp_path: Path, opened: Opening) -> None:
@@ -115,6 +149,24 @@ def test_a_folder_in_the_place_of_the_file_is_an_unavailable_store(file: File, o
     file.path.rmdir()
     with opened(file) as db:  # the lock was given back
         db.made()
+
+
+@pytest.mark.parametrize(("folder", "database"), [(0o555, 0o666), (0o777, 0o444)], ids=["folder", "file"])
+def test_what_is_read_only_is_an_unavailable_store(opened: Opening, folder: int, database: int) -> None:
+    with TemporaryDirectory() as name:  # that anybody may enter, which a test's own folder is not
+        file = File(Path(name))
+        with opened(file) as db:
+            before = db.made()
+        for path in file.path.parent.iterdir():
+            path.chmod(0o666)
+        file.path.chmod(database)
+        file.path.parent.chmod(folder)
+        told = run_code(WRITES_AS_NOBODY, str(file.path))
+        file.path.parent.chmod(0o755)
+        file.path.chmod(0o644)
+        assert told.stdout.startswith("StoreUnavailable"), told
+        with opened(file) as db:
+            assert db.page(HERE, offset=0, limit=9, metadata={}) == [before]
 
 
 def test_a_file_of_something_else_is_refused_and_left_alone(file: File, opened: Opening) -> None:
@@ -154,17 +206,22 @@ def test_migrations_are_numbered_and_applied_once(file: File, opened: Opening) -
         assert [number for (number,) in raw.execute("SELECT number FROM migration ORDER BY number")] == numbers
 
 
-def test_commits_are_durable_and_readers_do_not_wait(file: File, opened: Opening) -> None:
-    with opened(file) as db:
-        modes = db.do(lambda: db.store._writer.submit(lambda c: [
-            c.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")
-        ]))  # fmt: skip
+def test_commits_are_durable_and_readers_do_not_wait(file: File) -> None:
+    with closing(connect(str(file.path))) as connection:
+        modes = [
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
     assert modes == ["wal", 2, 1]
 
 
 def test_a_reader_cannot_write(file: File, opened: Opening) -> None:
     with opened(file) as db:
-        db.refusal(StoreUnavailable, lambda: db._read(lambda c: c.execute("DELETE FROM conversation")))
+        db.made()
+        with closing(connect(str(file.path), read_only=True)) as reader:
+            assert reader.execute("SELECT count(*) FROM entry").fetchone() == (2,)
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                reader.execute("DELETE FROM entry")
 
 
 def test_a_full_disk_refuses_what_it_cannot_take_and_recovers(file: File, opened: Opening) -> None:

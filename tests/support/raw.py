@@ -15,12 +15,13 @@ from .replies import PATIENCE
 
 @dataclass(frozen=True)
 class Frame:
-    """One server-sent frame: the value of its `event:` line, its data, its comments, and its exact text."""
+    """One server-sent frame: its `event:`, data and `id:` lines, its comments, and its exact text."""
 
     event: str | None
     data: str | None
     comments: tuple[str, ...]
     text: str
+    id: str | None = None
 
     @property
     def json(self) -> Any:
@@ -112,23 +113,48 @@ class Raw:
             yield OpenStream(response)
 
     @contextmanager
+    def follow(self, path: str, headers: dict[str, str] | None = None) -> Iterator[OpenStream]:
+        """GET `path` and read the answer as it comes; leaving the context hangs up."""
+        with self.opened("GET", path, headers=headers) as response:
+            yield OpenStream(response)
+
+    @contextmanager
+    def hang_up(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Iterator[None]:
+        """Send one request and hang up when the context is left, without waiting for any of the answer."""
+        connection = self._asked(method, path, body, headers)
+        try:
+            yield
+        finally:
+            connection.close()
+
+    @contextmanager
     def opened(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Iterator[http.client.HTTPResponse]:
         """Send one request; yield its response with the body unread."""
-        sent = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        kind = {} if sent is None else {"Content-Type": "application/json"}
-        connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)
+        connection = self._asked(method, path, body, headers)
         try:
-            connection.request(method, path, sent, kind | (headers or {}))
             with connection.getresponse() as response:
                 yield response
         finally:
             connection.close()
 
+    def _asked(
+        self, method: str, path: str, body: Any, headers: dict[str, str] | None
+    ) -> http.client.HTTPConnection:
+        sent = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        kind = {} if sent is None else {"Content-Type": "application/json"}
+        connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)
+        try:
+            connection.request(method, path, sent, kind | (headers or {}))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
 
 def _frame(text: str) -> Frame:
-    event, data, comments = None, [], []
+    event, data, comments, id_ = None, [], [], None
     for line in text.splitlines():
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
@@ -136,6 +162,8 @@ def _frame(text: str) -> Frame:
             event = value
         elif name == "data":
             data.append(value)
+        elif name == "id":
+            id_ = value
         elif not name and line:
             comments.append(value)
-    return Frame(event, "\n".join(data) if data else None, tuple(comments), text)
+    return Frame(event, "\n".join(data) if data else None, tuple(comments), text, id_)

@@ -45,7 +45,6 @@ from causerie.types.tools import (
     WebSearchTool,
 )
 
-HUGE = 2**64
 HANDOFF = AgentHandoffEntry(previous_agent_id="a", previous_agent_name="A", next_agent_id="b", next_agent_name="B")
 
 
@@ -90,11 +89,9 @@ def test_the_model_is_the_one_that_was_asked_for_or_the_default(
         ({"guardrails": [GuardrailConfig()]}, ["guardrails"]),
         ({"inputs": ""}, ["inputs"]),
         ({"inputs": []}, ["inputs"]),
-        ({"metadata": {"a": HUGE}}, ["metadata"]),
         ({"tools": [function()] * 129}, ["tools"]),
         ({"tools": [function(), function()]}, ["tools", 1, "function", "name"]),
         ({"tools": [function("")]}, ["tools", 0, "function", "name"]),
-        ({"tools": [function(a=HUGE)]}, ["tools", 0, "function", "parameters"]),
         ({"tools": [function(), WebSearchTool()]}, ["tools", 1, "type"]),
         ({"tools": [CodeInterpreterTool()]}, ["tools", 0, "type"]),
         ({"tools": [DocumentLibraryTool(library_ids=["l"])]}, ["tools", 0, "type"]),
@@ -145,7 +142,7 @@ def test_confirmations_without_inputs_are_something_to_run_on() -> None:
     [
         ({"agent_version": "latest"}, "agent_version"),
         ({"guardrails": [GuardrailConfig()]}, "guardrails"),
-        ({"metadata": {"a": HUGE}}, "metadata"),
+        ({"metadata": {"a": "x" * 16_384}}, "metadata"),
     ],
 )
 def test_a_restart_that_makes_no_sense_is_pointed_at(fields: dict[str, Any], loc: str) -> None:
@@ -184,7 +181,7 @@ def test_metadata_takes_at_most_16_kilobytes() -> None:
     assert refusal(lambda: check_metadata({"a": "é" * (8 * 1024)})).loc == ("body", "metadata")
 
 
-@pytest.mark.parametrize("metadata", [None, {}, {"a": {"b": [None, True, 1.5, "c"]}}, {"": 2**63}])
+@pytest.mark.parametrize("metadata", [None, {}, {"a": {"b": [None, True, 1.5, "c"]}}, {"": 2**64}])
 def test_metadata_may_be_any_modest_object(metadata: Any) -> None:
     check_metadata(metadata)
 
@@ -196,13 +193,14 @@ def test_metadata_may_be_any_modest_object(metadata: Any) -> None:
         (user(id="x" * 257), ["id"]),
         (FunctionCallEntry(tool_call_id="", name="f", arguments="{}"), ["tool_call_id"]),
         (FunctionResultEntry(tool_call_id="x" * 257, result=""), ["tool_call_id"]),
-        (FunctionCallEntry(tool_call_id="c", name="f", arguments={"a": HUGE}), ["arguments"]),
-        (ToolExecutionEntry(name="t", arguments="{}", info={"a": HUGE}), ["info"]),
         (user(prefix=True), ["prefix"]),
         (user([TextChunk(text="a"), DocumentURLChunk(document_url="http://127.0.0.1/a.pdf")]), ["content", 1]),
         (user([ToolFileChunk(tool="t", file_id="f")]), ["content", 0]),
         (user([ThinkChunk(thinking=[])]), ["content", 0]),
-        (MessageInputEntry(role="assistant", content=[ImageURLChunk(image_url="http://127.0.0.1/a.png")]), ["content", 0]),
+        (
+            MessageInputEntry(role="assistant", content=[ImageURLChunk(image_url="http://127.0.0.1/a.png")]),
+            ["content", 0],
+        ),
         (user([ImageURLChunk(image_url="data:image/png;base64," + "A" * 28_000_000)]), ["content", 0]),
     ],
     ids=lambda value: "" if isinstance(value, list) else type(value).__name__,
@@ -223,7 +221,7 @@ def test_every_kind_of_entry_can_be_an_input() -> None:
         user([TextChunk(text="a"), image], id="x" * 256),
         MessageInputEntry(role="assistant", content=[thought, TextChunk(text="So")], prefix=True),
         MessageOutputEntry(content=[thought, TextChunk(text="a"), ToolFileChunk(tool="t", file_id="f")]),
-        FunctionCallEntry(tool_call_id="x" * 256, name="f", arguments={"a": 2**63}),
+        FunctionCallEntry(tool_call_id="x" * 256, name="f", arguments={"a": 2**64}),
         FunctionResultEntry(tool_call_id="c", result=""),
         ToolExecutionEntry(name="t", arguments="{}", info={"a": 1}),
         HANDOFF,
@@ -282,7 +280,7 @@ def test_null_is_kept_as_the_time_of_completion() -> None:
 
 @pytest.mark.parametrize("field", ["created_at", "completed_at"])
 def test_a_time_outside_of_the_calendar_is_pointed_at(field: str) -> None:
-    late = datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))
+    late = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-1)))
     found = refusal(lambda: complete([user(), user(**{field: late})], Ids(), Clock()))
     assert found.loc == ("body", "inputs", 1, field)
 

@@ -16,7 +16,8 @@ from causerie.types.tools import Function, FunctionTool, WebSearchTool
 
 AT = datetime(2025, 3, 1, 12, 0, 0, 1, UTC)
 ALL = ConversationSettings(
-    model="m", instructions="Be brief.", tools=[WebSearchTool(), FunctionTool(function=Function(name="f", parameters={}))],
+    model="m", instructions="Be brief.",
+    tools=[WebSearchTool(), FunctionTool(function=Function(name="f", parameters={}))],
     completion_args=CompletionArgs(temperature=0.5, stop=None, response_format=ResponseFormat(type="json_object")),
 )  # fmt: skip
 

@@ -194,7 +194,9 @@ def test_text_between_calls_is_a_message_of_its_own() -> None:
 
 def test_text_inside_of_a_call_waits_for_its_end() -> None:
     emit = emitter()
-    events = turn([call(0, "callAAAA1", "f", "{"), TextDelta("b"), ReasoningDelta("c"), call(0, arguments="}")], on=emit)
+    events = turn(
+        [call(0, "callAAAA1", "f", "{"), TextDelta("b"), ReasoningDelta("c"), call(0, arguments="}")], on=emit
+    )
     assert told(events) == [("f", "{}"), ("message", "b", "<c>")]
     assert "".join(emit.text) == "b"
     assert "".join(emit.reasoning) == "c"

@@ -221,7 +221,10 @@ def test_a_prefix_that_was_left_unanswered_is_what_the_assistant_said() -> None:
 
 def test_a_cut_inside_of_the_answer_to_a_prefix_says_the_beginning_once() -> None:
     begin = MessageInputEntry(role="assistant", content="So", prefix=True)
-    whole = [*asked(user("Go"), begin), *turn(2, MessageOutputEntry(content="So be it."), called("callAAAA1"), covers=3)]
+    whole = [
+        *asked(user("Go"), begin),
+        *turn(2, MessageOutputEntry(content="So be it."), called("callAAAA1"), covers=3),
+    ]
     cut = History().extended(whole[:3])
     assert [message["content"] for message in messages(cut)] == ["Go", "So be it."]
 

@@ -52,9 +52,9 @@ def test_nothing_is_offered_as_nothing() -> None:
 def test_functions_and_served_tools_stand_together_in_the_order_of_their_names() -> None:
     found = offered(function("rate"), WebSearchTool(), function("abc"))
     assert names(found) == ["abc", "open", "rate", "search"]
-    assert {name: (one.name, one.toolset) for name, one in found.served.items()} == {
-        name: ("web_search", TOOLSETS["web_search"]) for name in ("open", "search")
-    }
+    assert {name: (one.name, one.toolset) for name, one in found.served.items()} == dict.fromkeys(
+        ("open", "search"), ("web_search", TOOLSETS["web_search"])
+    )
     search = json.loads(found.rendered or b"")[3]["function"]
     assert search == {
         "name": "search", "description": "Searches.", "parameters": {"type": "object", "properties": {"q": {}}},

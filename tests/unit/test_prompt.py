@@ -246,15 +246,15 @@ def test_the_last_signature_counts() -> None:
 
 
 def test_everything_joins_to_one_array() -> None:
-    body = messages("Be brief.", b'{"role":"user","content":"a"}', [prefix_message("So"), tool_message("c", "d")])
+    body = messages("Be brief.", [b'{"role":"user","content":"a"}'], [prefix_message("So"), tool_message("c", "d")])
     assert json.loads(body) == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "a"},
         {"role": "assistant", "content": "So", "prefix": True},
         {"role": "tool", "tool_call_id": "c", "content": "d"},
     ]
-    assert messages(None, b"") == b"[]"
-    assert messages("", b"{}") == b"[{}]"
+    assert messages(None, []) == b"[]"
+    assert messages("", [b"{}"]) == b"[{}]"
 
 
 def test_tools_are_in_the_order_of_their_names_whatever_order_they_came_in() -> None:

@@ -1,4 +1,4 @@
-"""Bytes become requests: what is wrong is pointed at, and what has a plain shape needs no type (PROTOCOL §3, §4, §9)."""
+"""Bytes become requests: what is wrong is pointed at, what has a plain shape needs no type (PROTOCOL §3, §4, §9)."""
 
 from __future__ import annotations
 
@@ -104,7 +104,9 @@ def test_a_tool_without_a_type_is_known_by_its_fields(tool: dict[str, Any], kind
 
 
 def test_typed_and_untyped_entries_may_stand_together() -> None:
-    found = start(inputs=[{"role": "user", "content": "a"}, {"type": "message.output", "content": [{"text": "b"}]}]).inputs
+    found = start(
+        inputs=[{"role": "user", "content": "a"}, {"type": "message.output", "content": [{"text": "b"}]}]
+    ).inputs
     assert [type(entry) for entry in found] == [MessageInputEntry, MessageOutputEntry]
 
 
@@ -230,10 +232,8 @@ def test_a_query_is_refused_in_the_query() -> None:
     assert invalid(error.value, {"page": "many"}, root="query").loc == ("query", "page")
 
 
-@settings(deadline=None)
+@settings(derandomize=True, deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=30).map(str.encode))
 def test_no_bytes_at_all_break_it(data: bytes) -> None:
-    try:
+    with pytest.raises((BadRequest, InvalidRequest), match=r"\w"):
         decode_request(data, StartRequest)
-    except (BadRequest, InvalidRequest) as error:
-        assert error.message

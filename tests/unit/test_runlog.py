@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from causerie.engine.runlog import Reader, RunLog
+from causerie.engine.runlog import Cursor, Reader, RunLog
+from causerie.stores.base import BEYOND
 from causerie.types.events import Event, MessageOutputEvent, ResponseDoneEvent, ResponseErrorEvent, ResponseStartedEvent
 from causerie.types.responses import ConversationUsageInfo
 
@@ -21,9 +22,9 @@ PATIENCE = 10.0
 FOR_EVER = 3600.0
 
 
-def piece(text: str) -> Event:
+def piece(text: str, of: str = "msg_1") -> Event:
     """A piece of a message."""
-    return MessageOutputEvent(created_at=AT, id="msg_1", content=text)
+    return MessageOutputEvent(created_at=AT, id=of, content=text)
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -31,11 +32,16 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), PATIENCE))
 
 
+async def batch(reader: Reader, silence: float | None = None) -> list[Event]:
+    """Read a batch; look at the events alone."""
+    return [event for _, event in await reader.batch(silence)]
+
+
 async def all_of(reader: Reader) -> list[list[Event]]:
     """Read to the end, batch by batch."""
     found = []
     while not reader.ended:
-        found.append(await reader.batch())
+        found.append(await batch(reader))
     return found
 
 
@@ -53,10 +59,10 @@ def test_what_is_there_is_one_batch() -> None:
         log.append([STARTED])
         log.append([piece("a"), piece("b")])
         reader = log.reader()
-        assert await reader.batch() == [STARTED, piece("a"), piece("b")]
+        assert await batch(reader) == [STARTED, piece("a"), piece("b")]
         log.append([DONE])
         assert not reader.ended
-        assert await reader.batch() == [DONE]
+        assert await batch(reader) == [DONE]
         assert reader.ended
 
     run(test)
@@ -70,7 +76,7 @@ def test_the_last_event_ends_the_log(last: Event) -> None:
         log.append([STARTED, last])
         assert log.ended
         assert await all_of(reader) == [[STARTED, last]]
-        assert await reader.batch() == []
+        assert await batch(reader) == []
 
     run(test)
 
@@ -79,10 +85,10 @@ def test_a_reader_waits_for_more_and_gets_it_at_once() -> None:
     async def test() -> None:
         log = RunLog()
         reader = log.reader()
-        read = await waiting(reader.batch())
+        read = await waiting(batch(reader))
         log.append([STARTED])
         assert await read == [STARTED]
-        read = await waiting(reader.batch(FOR_EVER))
+        read = await waiting(batch(reader, FOR_EVER))
         log.append([piece("a"), piece("b")])
         assert await read == [piece("a"), piece("b")]
 
@@ -92,7 +98,7 @@ def test_a_reader_waits_for_more_and_gets_it_at_once() -> None:
 def test_nothing_appended_wakes_nobody() -> None:
     async def test() -> None:
         log = RunLog()
-        read = await waiting(log.reader().batch())
+        read = await waiting(batch(log.reader()))
         log.append([])
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -107,13 +113,13 @@ def test_silence_is_an_empty_batch() -> None:
     async def test() -> None:
         log = RunLog()
         reader = log.reader()
-        assert await reader.batch(0.0) == []
+        assert await batch(reader, 0.0) == []
         assert not reader.ended
         log.append([STARTED])
-        assert await reader.batch(FOR_EVER) == [STARTED]
-        assert await reader.batch(0.0) == []
+        assert await batch(reader, FOR_EVER) == [STARTED]
+        assert await batch(reader, 0.0) == []
         log.append([DONE])
-        assert await reader.batch(0.0) == [DONE]
+        assert await batch(reader, 0.0) == [DONE]
 
     run(test)
 
@@ -126,7 +132,7 @@ def test_a_late_reader_reads_from_the_start_and_one_that_comes_back_from_where_i
         for after in range(5):
             reader = log.reader(after)
             assert reader.ended is (after == 4)
-            assert await reader.batch() == events[after:]
+            assert await batch(reader) == events[after:]
 
     run(test)
 
@@ -150,7 +156,7 @@ def test_a_reader_that_leaves_waits_no_longer() -> None:
     async def test() -> None:
         log = RunLog()
         leaving, staying = log.reader(), log.reader()
-        left, stayed = await waiting(leaving.batch()), await waiting(staying.batch())
+        left, stayed = await waiting(batch(leaving)), await waiting(batch(staying))
         leaving.leave()
         assert await left == []
         assert leaving.ended
@@ -166,7 +172,7 @@ def test_a_reader_may_leave_before_it_waits() -> None:
         reader = RunLog().reader()
         reader.leave()
         assert reader.ended
-        assert await reader.batch() == []
+        assert await batch(reader) == []
 
     run(test)
 
@@ -175,7 +181,7 @@ def test_a_reader_that_is_cancelled_is_forgotten() -> None:
     async def test() -> None:
         log = RunLog()
         reader = log.reader()
-        read = await waiting(reader.batch(FOR_EVER))
+        read = await waiting(batch(reader, FOR_EVER))
         read.cancel()
         with pytest.raises(asyncio.CancelledError):
             await read
@@ -188,10 +194,51 @@ def test_a_reader_that_is_cancelled_is_forgotten() -> None:
 def test_a_log_can_end_without_a_last_event() -> None:
     async def test() -> None:
         log = RunLog()
-        read = await waiting(log.reader().batch())
+        read = await waiting(batch(log.reader()))
         log.end()
         assert await read == []
         assert log.ended
         assert log.reader().ended
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "cursor", [Cursor(1, 0), Cursor(3, 17), Cursor(3, 17, ("msg_1",)), Cursor(12, 2**62, ("msg_1", "tool_exec_2"))]
+)
+def test_a_cursor_reads_back_as_it_was_written(cursor: Cursor) -> None:
+    assert Cursor.parse(str(cursor)) == cursor
+
+
+@pytest.mark.parametrize(
+    "text", ["", "7", "-", "1-", "-1", "a-1", "1-b", "1--1", "1-1-1", "+1-1", "\u0661-1", " 1-1", "1_0-1"]
+)
+def test_what_is_no_cursor_is_not_taken_for_one(text: str) -> None:
+    assert Cursor.parse(text) is None
+
+
+def test_a_cursor_names_what_has_begun_and_is_not_durable() -> None:
+    async def test() -> None:
+        log = RunLog(epoch=3)
+        reader = log.reader()
+        log.append([STARTED, piece("a"), piece("b"), piece("c", "msg_2")])
+        assert [cursor for cursor, _ in await reader.batch()] == ["3-1", "3-2.msg_1", "3-3.msg_1", "3-4.msg_1.msg_2"]
+        log.settle()
+        log.append([piece("d", "msg_3"), piece("e", "msg_3")])
+        assert [cursor for cursor, _ in await reader.batch()] == ["3-5.msg_3", "3-6.msg_3"]
+        log.settle()
+        log.append([DONE])
+        assert [cursor for cursor, _ in await reader.batch()] == [f"3-{BEYOND}"], "behind all, whoever comes back"
+
+    run(test)
+
+
+def test_a_cursor_is_the_same_for_one_that_comes_back_there() -> None:
+    async def test() -> None:
+        log = RunLog(epoch=3)
+        log.append([STARTED, piece("a"), piece("b"), piece("c", "msg_2"), piece("d", "msg_3")])
+        whole = await log.reader().batch()
+        for after in range(1, 5):
+            assert await log.reader(after).batch() == whole[after:]
 
     run(test)

@@ -34,6 +34,9 @@ SAMPLES: dict[str, tuple[str, Any, str]] = {
     "max_model_calls": ("3", 3, "3"),
     "run_seconds": ("60", 60.0, "60"),
     "max_tool_output_bytes": ("2048", 2048, "2048"),
+    "tool_seconds": ("1.5", 1.5, "1.5"),
+    "keep_run_seconds": ("30", 30.0, "30"),
+    "on_disconnect": ("cancel", "cancel", '"cancel"'),
     "keep_alive_seconds": ("5", 5.0, "5"),
     "log_level": ("debug", "debug", '"debug"'),
 }
@@ -94,6 +97,7 @@ def test_a_variable_outweighs_the_file(
 ) -> None:
     text, value, _ = SAMPLES[setting.name]
     other = {"host": "localhost", "upstream": "http://127.0.0.1:1/v1", "dialect": "mistral", "log_level": "error"}
+    other["on_disconnect"] = "continue"
     in_file = msgspec.json.encode(other.get(setting.name, 7 if isinstance(value, int | float) else "7")).decode()
     toml(f"{needed(setting)}{setting.name} = {in_file}")
     assert getattr(load(), setting.name) != value

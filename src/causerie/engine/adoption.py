@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from causerie.ids import Clock
-from causerie.stores.base import BEYOND, EntryRow, Range, RunRow, Store
+from causerie.stores.base import BEYOND, EntryRow, Range, RunKey, RunRow, Store
 from causerie.tools.base import Toolset
 from causerie.types.base import decode
 from causerie.types.completion import CompletionArgs
@@ -19,12 +19,12 @@ from .recent import Loaded
 from .resume import caught_up
 
 # A client may have seen outputs that were never durable. Their places are not given again: the adopted run counts on
-# from the next thousand.
+# from a thousand that no earlier owner had: fencing numbers only grow.
 INDEX_STEP = 1000
 
 
 async def adopted_plan(
-    store: Store, found: RunRow, toolsets: Mapping[str, Toolset], clock: Clock
+    store: Store, found: RunRow, key: RunKey, toolsets: Mapping[str, Toolset], clock: Clock
 ) -> tuple[Loaded, Plan]:
     """Read what is needed to carry `found` on.
 
@@ -43,7 +43,7 @@ async def adopted_plan(
         offer=await offer(settings.tools or [], toolsets), history=history, inputs=beyond[: request.inputs],
         stream=request.stream, started_at=found.started_at, repeats=request.repeats, adopted=True, outputs=outputs,
         missed=caught_up(found, outputs, None, clock),
-        first_index=_next_index(outputs), model_calls=found.model_calls,
+        first_index=max(_next_index(outputs), INDEX_STEP * key.fence), model_calls=found.model_calls + 1,
         usage=decode(found.usage, ConversationUsageInfo) if found.usage else ConversationUsageInfo(),
     )  # fmt: skip
     return Loaded(row=row, settings=settings, history=history), plan

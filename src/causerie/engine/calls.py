@@ -17,10 +17,17 @@ from .emit import Pending
 from .journal import Journal
 from .offer import Served
 from .plan import Bounds, Plan
+from .turn import Turn
+from .usage import count_tool
 
 UNKNOWN = (
-    "The outcome of this call is unknown: the server stopped while it was being made, and it may have taken effect. "
-    "It was not made again."
+    "The outcome of this call is unknown: an earlier run was interrupted while it was being made, and it may have "
+    "taken effect. It was not made again."
+)
+
+
+CANCELLED = (
+    "The outcome of this call is unknown: the run was cancelled while it was being made, and it may have taken effect."
 )
 
 
@@ -30,21 +37,57 @@ class ToolCalls:
     def __init__(self, plan: Plan, journal: Journal, bounds: Bounds) -> None:
         """Count what an earlier owner of the run has made already: those calls are behind us, not asked for again."""
         self._plan, self._journal, self._bounds = plan, journal, bounds
+        self._tasks: dict[str, asyncio.Task[ToolResult]] = {}
         self._made = Counter(_digest(one.function or one.name, one.arguments) for one in _executions(plan.outputs))
 
-    def reservation(self, call: Pending) -> Reservation:
+    async def answer(self, calls: Sequence[Pending], turn: Turn) -> None:
+        """Make the server's calls of a turn together; let their events leave entry by entry, in call order.
+
+        Raises:
+            BadRequest: a tool returned more than a run takes.
+        """
+        served = self._plan.offer.served
+        named = [(call, self._reservation(call)) for call in calls if call.name in served]
+        self._tasks = {}
+        try:
+            async with asyncio.TaskGroup() as group:
+                for call, reservation in named:
+                    making = self._make(call, served[call.name], reservation)
+                    self._tasks[call.tool_call_id] = group.create_task(making)
+                for call in calls:
+                    if task := self._tasks.get(call.tool_call_id):
+                        turn.start_execution(call, served[call.name].name)
+                        self._end(call, turn, await task)
+                    else:
+                        turn.publish(turn.emitter.rest(call))
+        except BaseExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None
+
+    def keep_effects(self, calls: Sequence[Pending], turn: Turn) -> None:
+        """A cancel came between: what took effect, or may have, is kept, so that nobody asks for it again."""
+        for call in calls:
+            task = self._tasks.get(call.tool_call_id)
+            if task is None or call.tool_call_id in turn.results:
+                continue
+            ended = task.done() and not task.cancelled() and task.exception() is None
+            if ended or not self._plan.offer.served[call.name].repeatable:
+                turn.start_execution(call, self._plan.offer.served[call.name].name)
+                self._end(call, turn, task.result() if ended else ToolResult(error=CANCELLED))
+
+    def _end(self, call: Pending, turn: Turn, result: ToolResult) -> None:
+        name = self._plan.offer.served[call.name].name
+        turn.end_execution(call, name, result)
+        count_tool(self._plan.usage, name, result)
+
+    def _reservation(self, call: Pending) -> Reservation:
         """Name a call: the same tool with the same arguments, for the nth time since the head, is the same call."""
         digest = _digest(call.name, call.text)
         self._made[digest] += 1
         key = f"{self._plan.history.head}:{digest}:{self._made[digest]}"
         return Reservation(key=key, tool=call.name, arguments=call.text.encode())
 
-    async def make(self, call: Pending, served: Served, reservation: Reservation) -> ToolResult:
-        """Return what the call came to, now or before.
-
-        Raises:
-            BadRequest: the tool returned more than a run takes.
-        """
+    async def _make(self, call: Pending, served: Served, reservation: Reservation) -> ToolResult:
+        """Return what the call came to, now or before."""
         recorded = await self._journal.reserve(reservation)
         if recorded is not None and recorded.result is not None:
             result = decode(recorded.result, ToolResult)
@@ -75,11 +118,6 @@ class ToolCalls:
         return ToolResult(
             error=f"The tool was stopped after {self._bounds.tool_seconds:g} seconds (setting tool_seconds)."
         )
-
-
-def told(result: ToolResult) -> str:
-    """What the model reads of a result."""
-    return result.output if result.error is None else f"Error: {result.error}"
 
 
 def _executions(rows: Sequence[EntryRow]) -> list[ToolExecutionEntry]:

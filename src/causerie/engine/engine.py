@@ -12,9 +12,9 @@ from datetime import timedelta
 
 import msgspec
 
-from causerie.errors import Conflict, InvalidRequest, NotFound
+from causerie.errors import Conflict, InvalidRequest, NotFound, RepeatedKey
 from causerie.ids import Clock, Ids
-from causerie.stores.base import ConversationRow, Operation, Place, Recalled, Repeat, RunStart, Segment, Store
+from causerie.stores.base import ConversationRow, Operation, Place, Repeat, RunStart, Segment, Store
 from causerie.tools.base import Toolset
 from causerie.types.base import Struct, UnsetType, encode
 from causerie.types.completion import CompletionArgs
@@ -96,7 +96,7 @@ class Engine:
         """
         model = admission.check_start(request, self._default_model, self._toolsets)
         repeat = self._repeat("start", key, request)
-        if earlier := await self._earlier(workspace, repeat):
+        if earlier := await self._earlier(workspace, repeat, stream=bool(request.stream)):
             return earlier
         settings = ConversationSettings(
             model=model, instructions=request.instructions, tools=request.tools,
@@ -126,10 +126,12 @@ class Engine:
         admission.check_append(request)
         loaded = await self._load(workspace, conversation_id)
         repeat = self._repeat(f"append {conversation_id}", key, request)
-        if earlier := await self._earlier(workspace, repeat):
+        if earlier := await self._earlier(workspace, repeat, stream=bool(request.stream)):
             return earlier
         if request.store is not False:
             await self._supervisor.attend(loaded.row)
+            if repeat and (running := self._runs.repeated(workspace, repeat.scope, repeat.key)):
+                return await self._attached(running, repeat, stream=bool(request.stream))
             self._runs.check_free(workspace, conversation_id)
             loaded = self._recent.get(workspace, conversation_id) or loaded  # a run may have ended meanwhile
         admission.check_confirmations(request.tool_confirmations or [])
@@ -150,7 +152,7 @@ class Engine:
         admission.check_restart(request)
         parent = await self._store.load(workspace, conversation_id)
         repeat = self._repeat(f"restart {conversation_id}", key, request)
-        if earlier := await self._earlier(workspace, repeat):
+        if earlier := await self._earlier(workspace, repeat, stream=bool(request.stream)):
             return earlier
         place = await self._locate(parent, request.from_entry_id)
         history = History().extended(await self._store.entries(workspace, parent.ranges(place.position)))
@@ -188,9 +190,9 @@ class Engine:
         """Delete a conversation. A run of it is given up; branches of it live on. Raises `NotFound`."""
         await self._store.delete(workspace, conversation_id, self._clock.now())
         self._recent.forget(workspace, conversation_id)
+        self._runs.forget(workspace, conversation_id)
         if run := self._runs.of(workspace, conversation_id):
-            run.deleted = True
-            run.stop(NotFound(f"Conversation {conversation_id} was deleted while run {run.id} was under way."))
+            run.delete()
 
     async def get_history(self, workspace: str, conversation_id: str) -> Sequence[bytes]:
         """Return all entries, oldest first, each as the JSON that the API shows; raises `NotFound`."""
@@ -224,9 +226,10 @@ class Engine:
         if run is None:
             row = await self._store.load(workspace, conversation_id)
             run = await self._supervisor.attend(row) if row.run_id == run_id else None
-        if run is not None:
-            await self._supervisor.cancel(run)
-        return await self._supervisor.show(workspace, conversation_id, run_id)
+        if run is None:
+            return await self._supervisor.show(workspace, conversation_id, run_id)
+        await self._supervisor.cancel(run)
+        return await self._supervisor.show(workspace, conversation_id, run_id, run)
 
     async def cancel(self, workspace: str, conversation_id: str) -> Sequence[ConversationRun]:
         """End whatever runs in a conversation now; return what was ended, an empty list if nothing ran.
@@ -270,7 +273,7 @@ class Engine:
             raise self._supervisor.stopping
         # From here to the run's registration nothing is awaited: nobody can come between.
         if repeat and (running := self._runs.repeated(row.workspace, repeat.scope, repeat.key)):
-            return _same(running, running.plan.repeat, repeat)
+            return await self._attached(running, repeat, stream=plan.stream)
         journal: Journal = NoJournal()
         if stored:
             if operation == "append":
@@ -278,7 +281,12 @@ class Engine:
             journal = StoredJournal(self._store, plan.history.head, self._run_start(plan, row, override))
         run = Run(plan, journal, self._upstream, ids=self._ids, clock=self._clock, bounds=self._bounds)
         self._supervisor.carry(run, loaded, stored=stored)
-        if error := await asyncio.shield(run.begun):
+        error = await asyncio.shield(run.begun)
+        if isinstance(error, RepeatedKey) and (
+            earlier := await self._earlier(row.workspace, repeat, stream=plan.stream)
+        ):
+            return earlier  # it was quicker, and has ended since
+        if error is not None:
             raise error
         return run
 
@@ -294,11 +302,16 @@ class Engine:
         """Bind an idempotency key to what was asked. How the answer is read makes it no other request."""
         if key is None:
             return None
+        if getattr(request, "store", None) is False:
+            raise InvalidRequest(
+                "store=false leaves nothing that a retry could find: leave the idempotency key out, or store.",
+                loc=("header", "idempotency-key"), given=key,
+            )  # fmt: skip
         asked = msgspec.structs.replace(request, stream=None, on_disconnect=None)
         digest = hashlib.blake2b(encode(asked), digest_size=16).digest()
         return Repeat(scope, key, digest, self._clock.now() + KEY_LIFE)
 
-    async def _earlier(self, workspace: str, repeat: Repeat | None) -> Answerable | None:
+    async def _earlier(self, workspace: str, repeat: Repeat | None, *, stream: bool) -> Answerable | None:
         """Return what an idempotency key already stands for.
 
         Raises:
@@ -307,12 +320,25 @@ class Engine:
         if repeat is None:
             return None
         if running := self._runs.repeated(workspace, repeat.scope, repeat.key):
-            return _same(running, running.plan.repeat, repeat)
+            return await self._attached(running, repeat, stream=stream)
         recalled = await self._store.recall(workspace, repeat.scope, repeat.key)
         if recalled is None:
             return None
         earlier = await self._supervisor.replay(workspace, recalled)
-        return _same(earlier, recalled, repeat) if earlier else None
+        if earlier is None:
+            return None
+        _check_same(recalled.digest, repeat)
+        return await self._attached(earlier, repeat, stream=stream) if isinstance(earlier, Run) else earlier
+
+    async def _attached(self, run: Run, repeat: Repeat, *, stream: bool) -> Run:
+        """Have a retry read the run that is under way; whoever streams learns the conversation's id from it."""
+        if run.plan.repeat is not None:
+            _check_same(run.plan.repeat.digest, repeat)
+        if error := await asyncio.shield(run.begun):
+            raise error
+        if stream and not run.plan.stream:
+            await self._store.announce(run.plan.workspace, run.conversation_id)
+        return run
 
     async def _load(self, workspace: str, conversation_id: str) -> Loaded:
         if recent := self._recent.get(workspace, conversation_id):
@@ -338,13 +364,12 @@ class Engine:
         return admission.complete(inputs, self._ids, self._clock)
 
 
-def _same(earlier: Answerable, known: Repeat | Recalled | None, repeat: Repeat) -> Answerable:
-    if known is not None and known.digest != repeat.digest:
+def _check_same(digest: bytes, repeat: Repeat) -> None:
+    if digest != repeat.digest:
         raise InvalidRequest(
             f"Another request came under the idempotency key '{repeat.key}' before. Give each a key of its own.",
             loc=("header", "idempotency-key"), given=repeat.key,
         )  # fmt: skip
-    return earlier
 
 
 def _segments(parent: ConversationRow, place: Place) -> tuple[Segment, ...]:

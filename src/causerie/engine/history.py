@@ -26,6 +26,7 @@ from causerie.types.entries import (
 
 from .prompt import Rendered, prefix_message, render, text_of
 
+MOST_PARTS = 64
 OPEN_CALLS = "Not the same number of function calls and responses"
 _KINDS: dict[type, str] = {
     MessageInputEntry: "message.input",
@@ -57,7 +58,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     """What there is at `head`.
 
     Attributes:
-        prompt: the chat messages so far, joined, without brackets.
+        parts: the chat messages so far, without brackets; joined now and then, for joining at every step would copy a
+            long conversation several times a turn.
         loose: the last entries where their chat message is not written yet: a group that a cut went through, or a
             prefix that waits for its answer.
         open: each open call's id outwards, with the upstream's id for it.
@@ -66,7 +68,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     head: int = 0
-    prompt: bytes = b""
+    parts: tuple[bytes, ...] = ()
     loose: tuple[EntryRow, ...] = ()
     open: dict[str, str] = {}
     last: str = ""
@@ -74,7 +76,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 
     def extended(self, rows: Sequence[EntryRow]) -> History:
         """Return the history with `rows` after it."""
-        parts, loose = [self.prompt] if self.prompt else [], list(self.loose)
+        parts, loose = list(self.parts), list(self.loose)
         calls, prefix = dict(self.open), self.prefix
         for row in rows:
             private = decode(row.private, Private) if row.private else None
@@ -89,9 +91,19 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
                 parts.append(row.prompt)
                 loose = []
         return History(
-            head=rows[-1].position if rows else self.head, prompt=b",".join(parts), loose=tuple(loose), open=calls,
+            head=rows[-1].position if rows else self.head, parts=_compact(parts), loose=tuple(loose), open=calls,
             last=rows[-1].kind if rows else self.last, prefix=prefix,
         )  # fmt: skip
+
+    @property
+    def prompt(self) -> bytes:
+        """The chat messages so far, joined, without brackets."""
+        return b",".join(self.parts)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the prompt."""
+        return sum(map(len, self.parts))
 
     def tail(self) -> list[bytes]:
         """Return the chat messages of the loose entries, to be sent after `prompt`."""
@@ -147,6 +159,10 @@ def row(entry: Entry, position: int, rendered: Rendered | None, private: Private
         prompt=rendered.prompt if rendered else None, covers=rendered.covers if rendered else 0,
         private=encode(private) if private and private != Private() else None,
     )  # fmt: skip
+
+
+def _compact(parts: list[bytes]) -> tuple[bytes, ...]:
+    return tuple(parts) if len(parts) <= MOST_PARTS else (b",".join(parts),)
 
 
 def outward_id(upstream_id: str | None, taken: set[str]) -> str | None:

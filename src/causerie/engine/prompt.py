@@ -105,10 +105,10 @@ def prefix_message(text: str) -> bytes:
     return encode({"role": "assistant", "content": text, "prefix": True})
 
 
-def messages(instructions: str | None, prompt: bytes, tail: Iterable[bytes] = ()) -> bytes:
+def messages(instructions: str | None, prompt: Iterable[bytes], tail: Iterable[bytes] = ()) -> bytes:
     """Join everything into the JSON array that is sent: the system prompt first, then what only grows."""
     system = encode({"role": "system", "content": instructions}) if instructions else b""
-    return b"[" + b",".join(part for part in (system, prompt, *tail) if part) + b"]"
+    return b"[" + b",".join(part for part in (system, *prompt, *tail) if part) + b"]"
 
 
 def function_tools(functions: Iterable[Function]) -> bytes | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -58,16 +59,23 @@ class Recent:
             self._size -= _weight(dropped)
 
 
+class Kept(NamedTuple):
+    """How long a run that ended is kept, and what it weighs."""
+
+    until: float
+    weight: int
+
+
 class Runs:
     """Runs by conversation while they are under way, by id for a while longer."""
 
     def __init__(self, clock: Clock, *, seconds: float, most_events: int = 50_000) -> None:
         """Keep ended runs for `seconds`, the newest with up to `most_events` events; older ones the store can tell."""
         self._clock, self._seconds, self._most = clock, seconds, most_events
-        self._events = 0
+        self._weight = 0
         self._running: dict[tuple[str, str], Run] = {}
         self._known: dict[str, Run] = {}
-        self._ended: OrderedDict[str, float] = OrderedDict()
+        self._ended: OrderedDict[str, Kept] = OrderedDict()
         self._repeats: dict[tuple[str, str, str], Run] = {}
 
     def __iter__(self) -> Iterator[Run]:
@@ -112,21 +120,25 @@ class Runs:
         self._running.pop((run.plan.workspace, run.conversation_id if stored else run.id), None)
         if repeat := run.plan.repeat:
             self._repeats.pop((run.plan.workspace, repeat.scope, repeat.key), None)
-        if not stored:
-            self._known.pop(run.id, None)
+        if not stored or not run.begun.done():
+            self._known.pop(run.id, None)  # leaves no trace, or never was
             return
         now = self._clock.monotonic()
-        self._ended[run.id] = now + self._seconds
-        self._events += len(run.log.events)
-        while self._ended and (self._events > self._most or next(iter(self._ended.values())) < now):
-            run_id, _ = self._ended.popitem(last=False)
-            self.drop(run_id)
+        self._ended[run.id] = Kept(now + self._seconds, run.weight)
+        self._weight += run.weight
+        while self._ended and (self._weight > self._most or next(iter(self._ended.values())).until < now):
+            self._drop(next(iter(self._ended)))
 
-    def drop(self, run_id: str) -> None:
-        """Forget a run's events."""
-        if run := self._known.pop(run_id, None):
-            self._events -= len(run.log.events)
+    def forget(self, workspace: str, conversation_id: str) -> None:
+        """Forget the ended runs of a conversation that was deleted."""
+        for run in list(self._known.values()):
+            if (run.plan.workspace, run.conversation_id) == (workspace, conversation_id) and run.id in self._ended:
+                self._drop(run.id)
+
+    def _drop(self, run_id: str) -> None:
+        self._weight -= self._ended.pop(run_id).weight
+        self._known.pop(run_id, None)
 
 
 def _weight(loaded: Loaded) -> int:
-    return len(loaded.history.prompt) + len(loaded.row.settings) + 2048
+    return loaded.history.size + len(loaded.row.settings) + 2048

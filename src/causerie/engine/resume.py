@@ -41,7 +41,7 @@ def caught_up(run: RunRow, outputs: Sequence[EntryRow], cursor: Cursor | None, c
         found.append(Numbered(str(place), started))
         missing, discard = list(outputs), list[str]()
     else:
-        missing = [row for row in outputs if _place(row) > (cursor.epoch, cursor.number)]
+        missing = [row for row in outputs if _place(row)[:2] > cursor[:2]]
         kept = {row.id for row in outputs} - {row.id for row in missing}
         discard = [entry_id for entry_id in cursor.loose if entry_id not in kept]
         had = [row for row in outputs if row.id in kept]

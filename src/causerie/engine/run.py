@@ -13,32 +13,40 @@ from contextlib import aclosing
 import msgspec
 import structlog
 
-from causerie.errors import APIError, BadRequest, CauserieError, RunTimedOut, ServerFault, Stopping
+from causerie.errors import (
+    APIError,
+    BadRequest,
+    CauserieError,
+    NotFound,
+    RunTimedOut,
+    ServerFault,
+    Stopping,
+    Superseded,
+)
 from causerie.ids import Clock, Ids
 from causerie.stores.base import EntryRow, RunEnd, RunState
-from causerie.tools.base import ToolResult
 from causerie.types.base import encode
-from causerie.types.entries import FunctionCallEntry, MessageOutputEntry, OutputEntry
+from causerie.types.entries import MessageOutputEntry
 from causerie.types.events import (
     OUTPUT_EVENTS,
-    OutputEvent,
     ResponseDoneEvent,
     ResponseErrorEvent,
     ResponseStartedEvent,
     RunCancelledEvent,
 )
-from causerie.types.fold import Fold
 from causerie.upstreams.base import Delta, ModelRequest, Upstream
 
-from .calls import ToolCalls, told
-from .emit import Emitter, Pending
-from .history import Private, row
+from .calls import ToolCalls
+from .emit import Emitter
+from .history import History
 from .journal import Journal
 from .plan import Bounds, Outcome, Plan, response_body
-from .prompt import Rendered, assistant_message, messages, tool_message
+from .prompt import messages
 from .replay import Following
 from .runlog import RunLog
 from .step import CallTools, next_step
+from .turn import Turn
+from .usage import count_model
 
 log = structlog.get_logger("causerie.run")
 
@@ -56,21 +64,19 @@ class Run:
         self.begun: asyncio.Future[CauserieError | None] = asyncio.get_running_loop().create_future()
         self.outcome: asyncio.Future[Outcome | CauserieError] = asyncio.get_running_loop().create_future()
         self._journal, self._upstream, self._clock, self._bounds = journal, upstream, clock, bounds
-        self._emitter = Emitter(ids, clock, model=plan.model, taken=plan.history.open, first_index=plan.first_index)
-        self._fold = Fold(clock.now)
+        emitter = Emitter(ids, clock, model=plan.model, taken=plan.history.open, first_index=plan.first_index)
+        self._turn = Turn(emitter, self.log, clock)
         self._tools = ToolCalls(plan, journal, bounds)
         self._history = plan.history.extended([*plan.inputs, *plan.outputs])
-        self._entries: list[OutputEntry] = []  # of this turn, as the next two
-        self._announced: dict[str, tuple[int, int]] = {}  # each entry's output index, and the number of its last event
-        self._results: dict[str, ToolResult] = {}
         self._outputs = [output.body for output in plan.outputs]
         self._usage, self.model_calls = plan.usage, plan.model_calls
         self._task: asyncio.Task[None] | None = None
         self._limit = asyncio.timeout(bounds.seconds)
         self._ended: Callable[[Outcome | CauserieError], None] = lambda _: None
         self._stopped: CauserieError | None = None
-        self._abandoned = self._cancelled = self._finishing = False
+        self._entered = self._cancelled = self._finishing = False
         self._untaken: RunEnd | None = None
+        self.abandoned = False  # given up here, for another owner to carry on
         self.deleted = False  # the conversation was, while this ran
         self._started_at = clock.monotonic()
 
@@ -84,6 +90,11 @@ class Run:
         self._ended = ended
         self._task = asyncio.get_running_loop().create_task(self._to_the_end(), name=self.id)
 
+    def delete(self) -> None:
+        """Give the run up: its conversation was deleted."""
+        self.deleted = True
+        self.stop(self._deletion())
+
     def stop(self, why: CauserieError, *, abandon: bool = False) -> None:
         """Give the run up; its callers get `why`.
 
@@ -91,7 +102,7 @@ class Run:
             abandon: leave what is stored as it is, for whoever adopts the run.
         """
         if self._stopped is None and not self._finishing:
-            self._stopped, self._abandoned = why, abandon
+            self._stopped, self.abandoned = why, abandon
             self._interrupt()
 
     def cancel(self) -> None:
@@ -138,24 +149,34 @@ class Run:
             await asyncio.wait([self._task])
 
     def _interrupt(self) -> None:
-        if self._task is not None:
+        # A task that is cancelled before its first step never runs at all; it looks for itself when it begins.
+        if self._task is not None and self._entered:
             self._task.cancel()
 
     async def _to_the_end(self) -> None:
         """Carry the run to its outcome: the edge where whatever went wrong becomes an answer."""
+        self._entered = True
         try:
             outcome: Outcome | CauserieError = await self._carried_or_cut()
         except asyncio.CancelledError:
             outcome = self._stopped or Stopping()
+        except Superseded as error:
+            # Somebody else carries it on: here it did not fail, it only cannot be followed any longer.
+            self.abandoned = not self.deleted
+            outcome = self._deletion() if self.deleted else Stopping(error.message)
         except CauserieError as error:
             outcome = error
         except Exception as error:
             log.exception("run.fault", run_id=self.id, conversation_id=self.conversation_id)
             outcome = ServerFault(f"Something broke inside the server while run {self.id} was carried out.")
             outcome.__cause__ = error
-        if isinstance(outcome, CauserieError) and not self._abandoned:
+        self._finishing = True  # what comes now is not to be interrupted
+        if isinstance(outcome, CauserieError) and not self.abandoned:
             await self._fail(outcome)
         self._tell(outcome)
+
+    def _deletion(self) -> NotFound:
+        return NotFound(f"Conversation {self.conversation_id} was deleted while run {self.id} was under way.")
 
     async def _carried_or_cut(self) -> Outcome:
         try:
@@ -174,39 +195,40 @@ class Run:
             return await self._cut_short()
 
     async def _carry(self) -> Outcome:
-        begin = True
+        if self._stopped or self._cancelled:
+            raise asyncio.CancelledError
+        begin, turn, emitter = True, self._turn, self._turn.emitter
         while self.model_calls < self._bounds.model_calls:
             async with aclosing(self._upstream.stream(self._request())) as deltas:
                 if begin:
                     await self._first(deltas)
                     begin = False
                 async for batch in deltas:
-                    self._publish(self._emitter.feed(batch))
-            self._publish(self._emitter.end_turn())
-            calls = self._emitter.ordered_calls
+                    turn.publish(emitter.feed(batch))
+            turn.publish(emitter.end_turn())
+            calls = emitter.ordered_calls
             step = next_step(calls, self.plan.offer.served)
             if calls:
-                await self._answer(calls)
-            rows = self._rows(calls, self._close())
-            self._count()
+                await self._tools.answer(calls, turn)
+            rows = turn.rows(turn.close(), calls, self._history)
+            count_model(self._usage, emitter.usage)
             if not isinstance(step, CallTools):
                 return await self._commit(rows, "done")
-            await self._journal.write(rows, self._end("running"))
-            self._go_on(rows)
+            await self._write(rows)
         raise BadRequest(
             f"The run made {self._bounds.model_calls} model calls without coming to an answer "
             "(setting max_model_calls). History is as it was before."
         )
 
     def _request(self) -> ModelRequest:
-        self._emitter.begin_turn(self.plan.offer.served)
+        self._turn.emitter.begin_turn(self.plan.offer.served)
         self.model_calls += 1
         history, args = self._history, self.plan.args
         if self.model_calls > 1 and args.tool_choice in ("any", "required"):
             # A demand for a call is met by the first; repeated with its results, the model could never answer.
             args = msgspec.structs.replace(args, tool_choice="auto")
         return ModelRequest(
-            model=self.plan.model, messages=messages(self.plan.instructions, history.prompt, history.tail()),
+            model=self.plan.model, messages=messages(self.plan.instructions, history.parts, history.tail()),
             tools=self.plan.offer.rendered, args=args, stream=self.plan.stream, prefix=history.prefix,
         )  # fmt: skip
 
@@ -223,7 +245,7 @@ class Run:
                 first.exception()  # seen, also where the commit failed first
             raise
         if batch is not None:
-            self._publish(self._emitter.feed(batch))
+            self._turn.publish(self._turn.emitter.feed(batch))
 
     async def _begin(self) -> None:
         self.log.epoch = await self._journal.begin()
@@ -235,88 +257,25 @@ class Run:
                 self.log.append([started])
             self.begun.set_result(None)
 
-    def _publish(self, events: Sequence[OutputEvent]) -> None:
-        number = len(self.log.events)
-        self.log.append([*events])
-        for event in events:
-            number += 1
-            self._announced[event.id] = (event.output_index, number)
-            if entry := self._fold.feed(event):
-                self._entries.append(entry)
-
-    async def _answer(self, calls: Sequence[Pending]) -> None:
-        """Run the server's tools of a turn together; let their events leave entry by entry, in call order."""
-        served = self.plan.offer.served
-        named = [(call, self._tools.reservation(call)) for call in calls if call.name in served]
+    async def _write(self, rows: Sequence[EntryRow]) -> None:
+        """Make a turn durable. It is on its way once it is submitted: who interrupts this waits for that."""
+        writing = asyncio.ensure_future(self._journal.write(rows, self._end("running")))
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = {
-                    call.tool_call_id: group.create_task(self._tools.make(call, served[call.name], reservation))
-                    for call, reservation in named
-                }
-                for call in calls:
-                    if task := tasks.get(call.tool_call_id):
-                        await self._execution(call, served[call.name].name, task)
-                    else:
-                        self._publish(self._emitter.rest(call))
-        except BaseExceptionGroup as group_error:
-            raise group_error.exceptions[0] from None
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            if writing.exception() is None:
+                self._go_on(rows)
+            raise
+        self._go_on(rows)
 
-    async def _execution(self, call: Pending, name: str, task: asyncio.Task[ToolResult]) -> None:
-        self._publish(self._emitter.execution_started(call, name))
-        result = self._results[call.tool_call_id] = await task
-        self._publish(self._emitter.execution_done(call, name, result.info))
-        self._count_tool(name, result)
-
-    def _close(self) -> list[OutputEntry]:
-        """End the turn: everything that it has said is an entry now."""
-        if entry := self._fold.close():
-            self._entries.append(entry)
-        entries, self._entries = self._entries, []
-        return entries
-
-    def _rows(self, calls: Sequence[Pending], entries: Sequence[OutputEntry], *, cut: bool = False) -> list[EntryRow]:
-        """Turn what this turn made into rows; its chat messages stand with the last of them."""
-        said, head = self._emitter, self._history.head
-        answered = [call for call in calls if call.tool_call_id in self._results]
-        prompt = b",".join([
-            assistant_message(
-                "".join(said.text), [call.call for call in calls], reasoning="".join(said.reasoning),
-                field=said.reasoning_field, signature=said.signature,
-            ),
-            *(tool_message(call.upstream_id, told(self._results[call.tool_call_id])) for call in answered),
-        ])  # fmt: skip
-        upstream_ids = {call.entry_id: call.upstream_id for call in calls}
-        covers = len(entries) + (self._history.prefix is not None)
-        rows = []
-        for index, entry in enumerate(entries):
-            last = index == len(entries) - 1
-            output_index, event = self._announced[str(entry.id)]
-            private = Private(epoch=self.log.epoch, event=event, output_index=output_index, cut=cut and last)
-            if isinstance(entry, FunctionCallEntry) and upstream_ids[str(entry.id)] != entry.tool_call_id:
-                private.upstream_id = upstream_ids[str(entry.id)]
-            rows.append(row(entry, head + 1 + index, Rendered(prompt, covers) if last else None, private))
-        return rows
-
-    def _go_on(self, rows: Sequence[EntryRow]) -> None:
-        """The turn is durable; the next one begins where it ends."""
-        self.log.settle()
+    def _go_on(self, rows: Sequence[EntryRow], *, settled: bool = True) -> None:
+        """The turn is durable, all of it if `settled`; the next one begins where it ends."""
+        if settled:
+            self.log.settle()
         self._history = self._history.extended(rows)
         self._outputs += [one.body for one in rows]
-        self._announced, self._results = {}, {}
-
-    def _count(self) -> None:
-        if used := self._emitter.usage:
-            self._usage.prompt_tokens += used.prompt_tokens
-            self._usage.completion_tokens += used.completion_tokens
-            self._usage.total_tokens += used.prompt_tokens + used.completion_tokens
-
-    def _count_tool(self, name: str, result: ToolResult) -> None:
-        usage, tokens = self._usage, result.tokens or 0
-        usage.connector_tokens = (usage.connector_tokens or 0) + tokens
-        usage.total_tokens += tokens
-        connectors = usage.connectors or {}
-        usage.connectors = {**connectors, name: connectors.get(name, 0) + 1}
+        self._turn.begin()
 
     async def _commit(self, rows: Sequence[EntryRow], state: RunState, discard: Sequence[str] = ()) -> Outcome:
         """Make the outputs durable and free the conversation; only then may anybody learn that the run is done."""
@@ -327,7 +286,7 @@ class Run:
         response = response_body(self.conversation_id, outputs, self._usage) if self.plan.repeats else None
         head = rows[-1].position if rows else self._history.head
         await self._journal.commit(rows, head, self._end(state, response=response))
-        self._go_on(rows)
+        self._go_on(rows, settled=state == "done")
         return Outcome(
             conversation_id=self.conversation_id, outputs=outputs, usage=self._usage, history=self._history,
             cancelled=state == "cancelled", discard=discard,
@@ -336,11 +295,13 @@ class Run:
     async def _cut_short(self) -> Outcome:
         """Keep what is whole and what the model has written; let go of calls that nobody will answer."""
         await self._begin()
-        answered = [call for call in self._emitter.ordered_calls if call.tool_call_id in self._results]
+        turn = self._turn
+        self._tools.keep_effects(turn.emitter.ordered_calls, turn)
+        answered = [call for call in turn.emitter.ordered_calls if call.tool_call_id in turn.results]
         whole = {call.entry_id for call in answered}
-        kept = [one for one in self._close() if isinstance(one, MessageOutputEntry) or one.id in whole]
-        discard = [entry_id for entry_id in self._announced if entry_id not in {one.id for one in kept}]
-        return await self._commit(self._rows(answered, kept, cut=True), "cancelled", discard)
+        kept = [one for one in turn.close() if isinstance(one, MessageOutputEntry) or one.id in whole]
+        discard = [entry_id for entry_id in turn.announced if entry_id not in {one.id for one in kept}]
+        return await self._commit(turn.rows(kept, answered, self._history, cut=True), "cancelled", discard)
 
     async def _fail(self, error: CauserieError) -> None:
         code = error.status_code if isinstance(error, APIError) else ServerFault.status_code
@@ -355,12 +316,13 @@ class Run:
         """The conversation is free by now: first the engine learns of it, then whoever reads or waits (D3)."""
         self._ended(outcome)
         self._report(outcome)
+        outcome = self._lightened(outcome)
         now = self._clock.now()
         if isinstance(outcome, Outcome):
             if outcome.cancelled:
                 self.log.append([RunCancelledEvent(created_at=now, run_id=self.id, discard=list(outcome.discard))])
             self.log.append([ResponseDoneEvent(created_at=now, usage=self._usage)])
-        elif self.begun.done() and not self._abandoned:
+        elif self.begun.done() and not self.abandoned:
             status = outcome.status_code if isinstance(outcome, APIError) else ServerFault.status_code
             self.log.append([ResponseErrorEvent(created_at=now, message=outcome.message, code=status)])
         else:
@@ -368,6 +330,19 @@ class Run:
             if not self.begun.done():
                 self.begun.set_result(outcome)
         self.outcome.set_result(outcome)
+
+    def _lightened(self, outcome: Outcome | CauserieError) -> Outcome | CauserieError:
+        """Let go of what only a run under way needs; whoever comes later reads its events and its answer."""
+        self._history = History()
+        self.plan = msgspec.structs.replace(self.plan, history=self._history, inputs=())
+        if isinstance(outcome, CauserieError):
+            return outcome
+        return msgspec.structs.replace(outcome, history=self._history)
+
+    @property
+    def weight(self) -> int:
+        """Roughly what it costs to keep it, in events."""
+        return 1 + len(self.log.events) + sum(map(len, self._outputs)) // 256
 
     def _end(
         self, state: RunState, *, error: str | None = None, code: int | None = None, response: bytes | None = None

@@ -7,9 +7,14 @@ nothing of how events are sent, but gives each a cursor: the place to go on from
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import NamedTuple
 
+from causerie.stores.base import BEYOND
 from causerie.types.events import LAST_EVENTS, OUTPUT_EVENTS, Event
+
+MOST_AT_ONCE = 1000  # events in one batch: a reader that comes late must not hold everybody up
+_DIGITS = re.compile(r"[0-9]{1,19}")
 
 
 class Cursor(NamedTuple):
@@ -36,7 +41,7 @@ class Cursor(NamedTuple):
         """Read it back; None if it is not one of ours."""
         place, *loose = text.split(".")
         epoch, dash, number = place.partition("-")
-        if not (dash and epoch.isascii() and epoch.isdigit() and number.isascii() and number.isdigit()):
+        if not (dash and _DIGITS.fullmatch(epoch) and _DIGITS.fullmatch(number)):
             return None
         return cls(int(epoch), int(number), tuple(loose))
 
@@ -121,7 +126,7 @@ class Reader:
         """
         if not self._left and not self._log.ended and len(self._log.events) <= self._read:
             await self._wait(silence)
-        return self._numbered(self._log.events[self._read :])
+        return self._numbered(self._log.events[self._read : self._read + MOST_AT_ONCE])
 
     def leave(self) -> None:
         """Whoever reads is gone: wait no longer."""
@@ -134,6 +139,10 @@ class Reader:
         place = f"{self._log.epoch}-"
         for event in events:
             self._read += 1
+            if isinstance(event, LAST_EVENTS):
+                # Behind everything, also where the log is gone: who comes back with this has all.
+                found.append(Numbered(f"{place}{BEYOND}", event))
+                continue
             if not isinstance(event, OUTPUT_EVENTS):
                 self._loosen()
             elif event.id != self._entry:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from causerie.errors import CauserieError, Conflict, InvalidRequest, NotFound, Stopping
+from causerie.errors import APIError, CauserieError, Conflict, InvalidRequest, NotFound, ServerFault, Stopping
 from causerie.ids import Clock, Ids
-from causerie.stores.base import ConversationRow, EntryRow, Range, Recalled, RunEnd, RunRow, Store
+from causerie.stores.base import BEYOND, ConversationRow, EntryRow, Range, Recalled, RunEnd, RunRow, RunState, Store
 from causerie.tools.base import Toolset
 from causerie.types.base import decode
 from causerie.types.responses import ConversationRun, ConversationUsageInfo, RunBounds, RunError
@@ -73,7 +73,8 @@ class Supervisor:
         if waiting:
             await asyncio.wait(waiting, timeout=grace)
             for run in self.runs:
-                run.stop(self.stopping, abandon=True)
+                # What nobody can come back to is taken back: its caller is told to send it again.
+                run.stop(self.stopping, abandon=run.plan.stream or run.plan.repeats)
             await asyncio.wait(waiting)
 
     def carry(self, run: Run, loaded: Loaded, *, stored: bool) -> None:
@@ -86,10 +87,6 @@ class Supervisor:
         key = (row.workspace, row.id)
         if row.run_id is None or self.runs.of(*key):
             return self.runs.of(*key)
-        if (untaken := self._untaken.get(key)) and untaken.id == row.run_id:
-            await untaken.take_back()
-            self._untaken.pop(key, None)
-            return None
         found = await self._store.run(row.workspace, row.id, row.run_id)
         return await self._adopted(found) if found and found.state == "running" else None
 
@@ -106,10 +103,14 @@ class Supervisor:
             run = await self._adopted(found) if found.state == "running" else None
         if run is None:
             found = await self._stored_run(workspace, conversation_id, run_id)
+            if cursor is not None and cursor.number >= BEYOND:
+                return Following([], None)  # it had the last event
             missed = caught_up(found, await self._outputs(found), cursor, self._clock)
             return Following([*missed, *last_events(found, self._clock)], None)
         if error := await asyncio.shield(run.begun):
             raise error
+        if run.abandoned:
+            raise self.stopping or Stopping()
         if cursor is not None and cursor.epoch == run.log.epoch:
             return Following([], run.log.reader(cursor.number))
         if cursor is None:
@@ -119,6 +120,8 @@ class Supervisor:
 
     async def replay(self, workspace: str, recalled: Recalled) -> Run | Replay | None:
         """Return what an idempotency key stands for: a run or its answer; None if that came to nothing."""
+        if await self._taken_back(workspace, recalled.conversation_id, recalled.run_id):
+            return None
         run = self.runs.find(workspace, recalled.conversation_id, recalled.run_id)
         found = await self._store.run(workspace, recalled.conversation_id, recalled.run_id)
         if run is None and found is not None and found.state == "running":
@@ -129,13 +132,33 @@ class Supervisor:
         events = [*missed, *last_events(found, self._clock)]
         return Replay(found.id, found.conversation_id, recalled.response, events)
 
-    async def show(self, workspace: str, conversation_id: str, run_id: str) -> ConversationRun:
-        """Return a run: its state, what it has used, why it failed.
+    async def show(self, workspace: str, conversation_id: str, run_id: str, run: Run | None = None) -> ConversationRun:
+        """Return a run: its state, what it has used, why it failed; `run` if it is at hand, for one that is not stored.
 
         Raises:
             NotFound: there is no such run.
         """
-        return self._shown(await self._stored_run(workspace, conversation_id, run_id))
+        found = await self._store.run(workspace, conversation_id, run_id)
+        run = run or self.runs.find(workspace, conversation_id, run_id)
+        if found is None and run is not None:
+            return self._of_memory(run)
+        return self._shown(found or await self._stored_run(workspace, conversation_id, run_id))
+
+    def _of_memory(self, run: Run) -> ConversationRun:
+        """Return a run as it is in memory."""
+        outcome = run.outcome.result() if run.outcome.done() else None
+        state: RunState = "running"
+        if isinstance(outcome, CauserieError):
+            state = "failed"
+        elif outcome is not None:
+            state = "cancelled" if outcome.cancelled else "done"
+        now, plan = self._clock.now(), run.plan
+        return ConversationRun(
+            id=run.id, conversation_id=run.conversation_id, operation=plan.operation, state=state,
+            started_at=plan.started_at, ended_at=None if outcome is None else now,
+            bounds=self._used(run.model_calls, (now - plan.started_at).total_seconds()), usage=plan.usage,
+            error=_error(outcome) if isinstance(outcome, CauserieError) else None,
+        )  # fmt: skip
 
     async def list(self, workspace: str, conversation_id: str) -> Sequence[ConversationRun]:
         """Return the newest runs of a conversation, newest first."""
@@ -152,6 +175,8 @@ class Supervisor:
         key = (run.plan.workspace, run.conversation_id)
         if not stored:
             return
+        if run.deleted:
+            self.runs.forget(*key)
         if isinstance(outcome, Outcome) and not run.deleted:
             self.recent.keep(Loaded(row=loaded.row, settings=loaded.settings, history=outcome.history))
         else:
@@ -173,12 +198,17 @@ class Supervisor:
         """Take a run over and carry it on; None if it ended, or somebody else was quicker."""
         if self.stopping is not None:
             raise self.stopping
+        if await self._taken_back(found.workspace, found.conversation_id, found.id):
+            return None
+        run = self.runs.of(found.workspace, found.conversation_id)
+        if run is not None and run.id == found.id:
+            return run  # it was adopted while this was being read
         try:
             key = await self._store.adopt(found, self._owner)
         except Conflict:
             return self.runs.find(found.workspace, found.conversation_id, found.id)
         try:
-            loaded, plan = await adopted_plan(self._store, found, self._toolsets, self._clock)
+            loaded, plan = await adopted_plan(self._store, found, key, self._toolsets, self._clock)
         except InvalidRequest as error:
             end = RunEnd(ended_at=self._clock.now(), state="failed", error=error.message, code=error.status_code)
             await StoredJournal(self._store, found.head, key).fail(end)
@@ -188,6 +218,15 @@ class Supervisor:
         log.info("run.adopted", run_id=run.id, conversation_id=run.conversation_id, outputs=len(plan.outputs))
         self.carry(run, loaded, stored=True)
         return run
+
+    async def _taken_back(self, workspace: str, conversation_id: str, run_id: str) -> bool:
+        """Take a failed run back that could not be taken back when it failed; False if it is no such run."""
+        untaken = self._untaken.get((workspace, conversation_id))
+        if untaken is None or untaken.id != run_id:
+            return False
+        await untaken.take_back()
+        self._untaken.pop((workspace, conversation_id), None)
+        return True
 
     async def _stored_run(self, workspace: str, conversation_id: str, run_id: str) -> RunRow:
         found = await self._store.run(workspace, conversation_id, run_id)
@@ -213,12 +252,15 @@ class Supervisor:
         return ConversationRun(
             id=row.id, conversation_id=row.conversation_id, operation=row.operation, state=row.state,
             started_at=row.started_at, ended_at=row.ended_at,
-            bounds=RunBounds(
-                model_calls=run.model_calls if run else row.model_calls, max_model_calls=self._bounds.model_calls,
-                seconds=round(seconds, 3), max_seconds=self._bounds.seconds,
-            ),
+            bounds=self._used(run.model_calls if run else row.model_calls, seconds),
             usage=decode(row.usage, ConversationUsageInfo) if row.usage else ConversationUsageInfo(),
             error=RunError(code=row.code or 500, message=row.error) if row.error else None,
+        )  # fmt: skip
+
+    def _used(self, model_calls: int, seconds: float) -> RunBounds:
+        return RunBounds(
+            model_calls=model_calls, max_model_calls=self._bounds.model_calls, seconds=round(seconds, 3),
+            max_seconds=self._bounds.seconds,
         )  # fmt: skip
 
     async def _beat(self) -> None:
@@ -226,6 +268,8 @@ class Supervisor:
         while True:
             await asyncio.sleep(self._beat_seconds)
             try:
+                for (workspace, conversation_id), run in list(self._untaken.items()):
+                    await self._taken_back(workspace, conversation_id, run.id)
                 if await self._store.beat(self._owner):
                     continue
             except CauserieError as trouble:
@@ -236,3 +280,8 @@ class Supervisor:
             for run in self.runs:
                 run.stop(self.stopping, abandon=True)
             return
+
+
+def _error(error: CauserieError) -> RunError:
+    code = error.status_code if isinstance(error, APIError) else ServerFault.status_code
+    return RunError(code=code, message=error.message)

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope
 from causerie.engine.engine import Engine
 from causerie.engine.runlog import Cursor
 from causerie.errors import CauserieError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
-from causerie.types.requests import ListRequest, OnDisconnect, decode_request, invalid
+from causerie.types.requests import ListRequest, Nothing, OnDisconnect, decode_request, invalid
 
 T = TypeVar("T")
 MAX_KEY = 256
@@ -86,14 +86,15 @@ class Call:
         if unknown := given.keys() - {"after"}:
             name = min(unknown)
             raise InvalidRequest(f"There is no parameter '{name}' here.", loc=("query", name), kind="extra_forbidden")
-        text = self._header(b"last-event-id") or given.get("after")
+        header = self._header(b"last-event-id")
+        text = header or given.get("after")
         if not text:
             return None
         cursor = Cursor.parse(text)
         if cursor is None:
             raise InvalidRequest(
                 "That is not the id of an event of a run. Send the last one that was received, or none.",
-                loc=("query", "after"), given=text,
+                loc=("header", "last-event-id") if header else ("query", "after"), given=text,
             )  # fmt: skip
         return cursor
 
@@ -122,6 +123,16 @@ class Call:
         if length.isdigit() and int(length) > self.options.max_body_bytes:
             raise self._too_large()
         return decode_request(await self._read(), kind)
+
+    async def no_body(self) -> None:
+        """See that there is no body, or an empty object: nothing is accepted and ignored.
+
+        Raises:
+            InvalidRequest: there is something in it.
+        """
+        body = await self._read()
+        if body:
+            decode_request(body, Nothing)
 
     def query(self) -> ListRequest:
         """Decode the query of a list; what is not a parameter of it is refused.

@@ -62,12 +62,14 @@ async def follow_run(call: Call) -> Answer:
 
 async def cancel_run(call: Call) -> Answer:
     """End a run now."""
+    await call.no_body()
     run = await call.engine.cancel_run(call.workspace, call.path["conversation_id"], call.path["run_id"])
     return Json(encode(run))
 
 
 async def cancel(call: Call) -> Answer:
     """End whatever runs in a conversation now."""
+    await call.no_body()
     return Json(encode(RunList(data=[*await call.engine.cancel(call.workspace, call.path["conversation_id"])])))
 
 

@@ -243,6 +243,7 @@ class Store(Protocol):
         Raises:
             NotFound: the conversation is gone.
             Conflict: another run is in the way, or the head is no longer `start.head`.
+            RepeatedKey: its idempotency key is taken.
         """
         ...
 
@@ -250,7 +251,7 @@ class Store(Protocol):
         """Write entries beyond the head, and how far the run has come, durably.
 
         Raises:
-            Conflict: the run has lost its right to write.
+            Superseded: the run has lost its right to write.
         """
         ...
 
@@ -260,7 +261,7 @@ class Store(Protocol):
         """Write the last entries, move the head from `start` to `head` and free the conversation, in one statement.
 
         Raises:
-            Conflict: the run has lost its right to write, or the head is not `start`.
+            Superseded: the run has lost its right to write, or the head is not `start`.
         """
         ...
 
@@ -284,8 +285,12 @@ class Store(Protocol):
         """Take a run over: from now on only the returned key may write.
 
         Raises:
-            Conflict: it has ended, or somebody else was quicker.
+            Superseded: it has ended, or somebody else was quicker.
         """
+        ...
+
+    def announce(self, workspace: str, conversation_id: str) -> Awaitable[None]:
+        """Note that a conversation's id has left: from now on it exists, whatever becomes of its first run."""
         ...
 
     async def recall(self, workspace: str, scope: str, key: str) -> Recalled | None:
@@ -296,7 +301,7 @@ class Store(Protocol):
         """Note durably that a tool is about to be called; None: call it. Otherwise it was called before.
 
         Raises:
-            Conflict: the run has lost its right to write.
+            Superseded: the run has lost its right to write.
         """
         ...
 

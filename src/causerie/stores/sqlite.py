@@ -33,7 +33,7 @@ from .base import (
     RunStart,
 )
 from .labels import labels
-from .sqlite_file import MEMORY, FileLock, connect, migrate
+from .sqlite_file import MEMORY, TROUBLE, FileLock, connect, migrate, unavailable
 from .sqlite_rows import SQL
 from .writer import Job, Writer
 
@@ -62,6 +62,9 @@ class SQLiteStore:
         self._writer.start()
         try:
             await self._writer.submit(lambda db: rows.take_store(db, owner))
+        except StoreUnavailable as error:
+            await self.close()
+            raise StoreUnavailable(f"{self._path}: {error.message}") from error
         except BaseException:
             await self.close()
             raise
@@ -156,6 +159,10 @@ class SQLiteStore:
         """Take a run over; see `Store.adopt`."""
         return self._writer.submit(lambda db: rows.adopt(db, run, owner))
 
+    def announce(self, workspace: str, conversation_id: str) -> Awaitable[None]:
+        """Note that a conversation's id has left; see `Store.announce`."""
+        return self._writer.submit(lambda db: rows.announce(db, workspace, conversation_id))
+
     async def recall(self, workspace: str, scope: str, key: str) -> Recalled | None:
         """Return what an idempotency key stands for; see `Store.recall`."""
         query = {"workspace": workspace, "scope": scope, "key": key, "now": rows.now()}
@@ -196,5 +203,5 @@ class SQLiteStore:
                 connection = self._local.connection = connect(self._path, read_only=True)
                 self._connections.append(connection)
             return job(connection)
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"The database could not be read: {error}.") from error
+        except TROUBLE as error:
+            raise unavailable(error) from error

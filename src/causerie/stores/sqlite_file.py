@@ -17,6 +17,8 @@ except ImportError:  # pragma: no cover  # Windows
     fcntl = None  # type: ignore[assignment]
 
 MEMORY = ":memory:"
+# What SQLite says of a damaged file can hold bytes of it: then reading the message is what fails.
+TROUBLE = (sqlite3.Error, UnicodeDecodeError)
 _DONE = """CREATE TABLE IF NOT EXISTS migration (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL) STRICT"""
 
@@ -73,6 +75,17 @@ def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
     if read_only:
         connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def unavailable(error: BaseException) -> StoreUnavailable:
+    """Return what a caller is told when the database refuses: what it said, and what helps."""
+    said = "unreadable bytes" if isinstance(error, UnicodeDecodeError) else str(error)
+    damaged = isinstance(error, UnicodeDecodeError) or "malformed" in said or "not a database" in said
+    help_ = "The file is damaged: `causerie check` names what is wrong" if damaged else "Try again, and see to its disk"
+    return StoreUnavailable(
+        f"The database could not be written or read ({said}). Nothing was stored. {help_}.",
+        headers={"Retry-After": "1"},
+    )
 
 
 def migrate(connection: sqlite3.Connection) -> None:

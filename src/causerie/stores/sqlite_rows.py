@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from causerie.errors import Conflict, NotFound
+from causerie.errors import Conflict, NotFound, RepeatedKey, Superseded
 
 from .base import (
     ConversationRow,
@@ -122,6 +122,8 @@ def commit(
     if db.execute(SQL["commit"], query).rowcount != 1:
         raise _lost(key)
     _add_entries(db, key, entries)
+    if end.state == "cancelled":  # it may have been cancelled while a turn was on its way here
+        db.execute(SQL["prune"], {**query, "upto": head})
     _end_run(db, key, end)
     db.execute(SQL["forget_ledger"], query)  # what was recorded holds until the head moves
     if end.response is not None:
@@ -150,6 +152,11 @@ def adopt(db: sqlite3.Connection, found: RunRow, owner: str) -> RunKey:
     (fence,) = taken
     db.execute(SQL["own_run"], {"workspace": found.workspace, "run_id": found.id, "owner": owner, "fence": fence})
     return key._replace(fence=fence)
+
+
+def announce(db: sqlite3.Connection, workspace: str, conversation_id: str) -> None:
+    """Note that a conversation's id has left; see `Store.announce`."""
+    db.execute(SQL["announce"], {"workspace": workspace, "id": conversation_id})
 
 
 def reserve(db: sqlite3.Connection, key: RunKey, call: Reservation) -> Recorded | None:
@@ -195,8 +202,8 @@ def _check_right(db: sqlite3.Connection, key: RunKey) -> None:
         raise _lost(key)
 
 
-def _lost(key: RunKey) -> Conflict:
-    return Conflict(
+def _lost(key: RunKey) -> Superseded:
+    return Superseded(
         f"Run {key.run_id} no longer owns conversation {key.conversation_id}: it was deleted, or another run took over."
     )
 
@@ -241,10 +248,12 @@ def _add_segments(db: sqlite3.Connection, row: ConversationRow) -> None:
 
 def _add_repeat(db: sqlite3.Connection, key: RunKey, repeat: Repeat) -> None:
     db.execute(SQL["expire"], {"now": now()})
-    db.execute(SQL["add_repeat"], {
+    added = db.execute(SQL["add_repeat"], {
         "workspace": key.workspace, "scope": repeat.scope, "key": repeat.key, "digest": repeat.digest,
         "conversation": key.conversation_id, "run_id": key.run_id, "expires_at": _stamp(repeat.expires_at),
     })  # fmt: skip
+    if added.rowcount != 1:
+        raise RepeatedKey
 
 
 def _add_entries(db: sqlite3.Connection, key: RunKey, entries: Sequence[EntryRow]) -> None:

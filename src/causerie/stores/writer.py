@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from causerie.errors import StoreUnavailable
 
+from .sqlite_file import TROUBLE, unavailable
+
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
 
@@ -75,7 +77,7 @@ class Writer:
                 connection = connection or self._connect()
                 answers = _transaction(connection, [item.job for item in batch])
             except Exception as error:
-                answers = [_unavailable(error) if isinstance(error, sqlite3.Error) else error] * len(batch)
+                answers = [unavailable(error) if isinstance(error, TROUBLE) else error] * len(batch)
             _tell(batch, answers)
             if last:
                 break
@@ -90,7 +92,7 @@ def _transaction(connection: sqlite3.Connection, jobs: list[Job[Any]]) -> list[A
         answers = [_run(connection, job) for job in jobs] if len(jobs) > 1 else [jobs[0](connection)]
     except BaseException as error:
         connection.rollback()
-        return [_unavailable(error) if isinstance(error, sqlite3.Error) else error] * len(jobs)
+        return [unavailable(error) if isinstance(error, TROUBLE) else error] * len(jobs)
     try:
         connection.execute("COMMIT")
     except sqlite3.Error:
@@ -109,16 +111,9 @@ def _run(connection: sqlite3.Connection, job: Job[Any]) -> Any:
         if not connection.in_transaction:
             raise
         connection.execute("ROLLBACK TO job")
-        answer = _unavailable(error) if isinstance(error, sqlite3.Error) else error
+        answer = unavailable(error) if isinstance(error, TROUBLE) else error
     connection.execute("RELEASE job")
     return answer
-
-
-def _unavailable(error: BaseException) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"The database could not be written or read ({error}). Nothing was stored; try again, and see to its disk.",
-        headers={"Retry-After": "1"},
-    )
 
 
 def _tell(batch: list[_Waiting], answers: list[Any]) -> None:

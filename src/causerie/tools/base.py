@@ -43,7 +43,7 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         output: the text that the model reads.
         info: what the entry shows of it (PROTOCOL §3, `info`).
-        tokens: tokens that `output` adds to the prompt, where the toolset knows; else the engine estimates.
+        tokens: tokens that the tool itself used, where the toolset knows; counted as 0 where it does not.
         error: what went wrong, told to the model in place of `output`.
     """
 

@@ -93,6 +93,10 @@ class ListRequest(Struct, kw_only=True):
     metadata: dict[str, Any] | None = None
 
 
+class Nothing(Struct, kw_only=True):
+    """The body of a request that takes none: absent, or empty."""
+
+
 def decode_request(data: bytes, kind: type[T]) -> T:
     """Decode a request body.
 

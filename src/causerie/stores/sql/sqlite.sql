@@ -74,7 +74,7 @@ VALUES (
     :workspace, :id, :conversation, :operation, 'running', :owner, :fence, :head, :request, 0, 0, :started_at);
 
 -- name: add_repeat
-INSERT INTO idempotency (workspace, scope, key, digest, conversation, run_id, expires_at)
+INSERT OR IGNORE INTO idempotency (workspace, scope, key, digest, conversation, run_id, expires_at)
 VALUES (:workspace, :scope, :key, :digest, :conversation, :run_id, :expires_at);
 
 -- name: answer_repeat
@@ -114,7 +114,8 @@ WHERE workspace = :workspace AND id = :id AND run_id = :run_id AND fence = :fenc
 RETURNING fence;
 
 -- name: own_run
-UPDATE run SET owner = :owner, fence = :fence WHERE workspace = :workspace AND id = :run_id;
+-- The interrupted model call counts: a run that brings its owner down is not carried on for ever.
+UPDATE run SET owner = :owner, fence = :fence, model_calls = model_calls + 1 WHERE workspace = :workspace AND id = :run_id;
 
 -- name: add_owner
 INSERT INTO owner (id, process, host, started_at, heartbeat_at) VALUES (:id, :process, :host, :now, :now);
@@ -162,6 +163,9 @@ UPDATE conversation SET run_id = NULL WHERE workspace = :workspace AND id = :id 
 
 -- name: unannounced
 SELECT 1 FROM conversation WHERE workspace = :workspace AND id = :id AND announced = 0;
+
+-- name: announce
+UPDATE conversation SET announced = 1 WHERE workspace = :workspace AND id = :id;
 
 -- name: lost
 -- Starts that never told anybody their id, and that nobody can ask for again.

@@ -1,0 +1,276 @@
+"""Processes that live and die over one database file: an engine, a model that is a function of its prompt, tools that
+count. A process is run until it is at rest, so that what a law asks for comes out the same each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from causerie.engine.engine import Engine
+from causerie.engine.plan import Bounds
+from causerie.errors import StoreUnavailable, UpstreamError
+from causerie.stores.sqlite import SQLiteStore
+from causerie.tools.base import ToolContext, ToolDefinition, ToolResult
+from causerie.types.tools import Tool
+from causerie.upstreams.base import CallDelta, Delta, ModelRequest, TextDelta, UsageDelta
+
+from .playing import flaws
+
+T = TypeVar("T")
+PATIENCE = 20.0
+FOR_EVER = 1_000_000
+TOKEN = re.compile(r"<(t\d+)>")
+ACT, LOOK, ASK = "act", "look", "get_rate"
+"""A tool of the server's that must not act twice, one that may, and a function of the caller's."""
+TOOLS: list[dict[str, Any]] = [
+    {"type": "function", "function": {"name": ASK, "parameters": {"type": "object"}}},
+    {"type": "web_search"},
+    {"type": "code_interpreter"},
+]
+KINDS: dict[str, tuple[bool, tuple[str, ...]]] = {
+    "say": (True, ()),
+    "fail": (True, ()),
+    "act": (True, (ACT,)),
+    "look": (False, (LOOK,)),
+    "both": (True, (ACT, LOOK, ACT)),
+    "ask": (True, (ASK,)),
+    "mixed": (False, (ASK, ACT)),
+}
+"""What a turn of the model may be: whether it says something, and what it calls."""
+
+
+class Died(Exception):
+    """The process died while it was asked for something."""
+
+
+@dataclass
+class Nature:
+    """What is outside of every process: how the model answers, how far it may go, and what tools have done.
+
+    Attributes:
+        programs: the kinds of the turns that answer each token; past its end the model says something and is done.
+        budget: how many more steps a run may make, by its token; at 0 it stands still.
+        said: all texts that the model has begun to say, by token.
+        effects: every act, with where it came from.
+    """
+
+    programs: dict[str, list[str]] = field(default_factory=dict)
+    budget: Counter[str] = field(default_factory=Counter)
+    said: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    effects: list[tuple[ToolContext, str]] = field(default_factory=list)
+    attempts: Counter[tuple[str, int]] = field(default_factory=Counter)
+    complaints: list[str] = field(default_factory=list)
+
+
+class Process:
+    """One life of a server, in process."""
+
+    def __init__(self, path: Path, nature: Nature, *, adopt: bool, keep_seconds: float, cache_bytes: int) -> None:
+        """Open the database at `path`, whoever had it before."""
+        self.alive, self.fuse, self.heard = True, FOR_EVER, True
+        self._nature, self._pending, self._buried = nature, 0, False
+        self._parked: list[tuple[str, asyncio.Future[None]]] = []
+        self._runner = asyncio.Runner()
+        self._store = SQLiteStore(path)
+        self._carry_out, self._look_up = self._store._writer.submit, self._store._read
+        self._store._writer.submit = self._submit  # type: ignore[method-assign]
+        self._store._read = self._read  # type: ignore[method-assign]
+        tools = {"web_search": _Tools(ACT, self), "code_interpreter": _Tools(LOOK, self)}
+        self.engine = Engine(
+            self._store, _Model(self), toolsets=tools, default_model="m", bounds=Bounds(model_calls=8),
+            keep_seconds=keep_seconds, cache_bytes=cache_bytes, beat_seconds=FOR_EVER,
+        )  # fmt: skip
+        self.do(self.engine.open(adopt=adopt))
+
+    @property
+    def store(self) -> SQLiteStore:
+        """The store, to look into it."""
+        return self._store
+
+    @property
+    def nature(self) -> Nature:
+        """What is outside."""
+        return self._nature
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin something, and let all that follows come to rest."""
+        task = self._runner.get_loop().create_task(work)
+        self.rest()
+        return task
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Carry something out.
+
+        Raises:
+            Died: the process did, before it was done.
+        """
+        task = self._runner.get_loop().create_task(work)
+        self.rest()
+        if task.done():
+            return task.result()
+        assert not self.alive, "nothing happens any more, and it has not come to an end"
+        raise Died
+
+    def rest(self) -> None:
+        """Run until nothing more can happen by itself."""
+        self._runner.run(self._quiet())
+
+    def advance(self, token: str, steps: int) -> None:
+        """Let a run go on by so many steps."""
+        self._nature.budget[token] += steps
+        for _, waiter in self._parked:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.rest()
+
+    async def step(self, token: str) -> None:
+        """Stand still where the budget says so; `advance` lets it go on."""
+        while self._nature.budget[token] <= 0:
+            waiter = asyncio.get_running_loop().create_future()
+            self._parked.append((token, waiter))
+            try:
+                await waiter
+            finally:
+                self._parked.remove((token, waiter))
+        self._nature.budget[token] -= 1
+
+    def close(self) -> None:
+        """Stop as a server does that is told to."""
+        self.do(self.engine.close(grace=0))
+        self.alive = False
+        self._buried = True
+        self._runner.close()
+
+    def crash(self) -> None:
+        """Die: nothing is written any more, what was under way never ends, and the lock goes with the process."""
+        if self._buried:
+            return
+        self.alive = False
+        self._buried = True
+        writer = self._store._writer
+        writer._ended = self._store._closed = True
+        while not writer._queue.empty():
+            writer._queue.get_nowait()
+        writer._queue.put(None)
+        writer._thread.join(PATIENCE)
+        self._store._readers.shutdown()
+        for connection in self._store._connections:
+            connection.close()
+        if self._store._lock is not None:
+            self._store._lock.release()
+        self._runner.close()  # its ghost finds a store that is closed
+
+    def _submit(self, job: Any) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        if not self.alive:
+            refused: asyncio.Future[Any] = loop.create_future()
+            refused.set_exception(StoreUnavailable("The process is dead."))
+            return refused
+        self.fuse -= 1
+        if self.fuse < 0:
+            if self.heard:  # what it wrote last is on disk, but nobody is told
+                self._carry_out(job).add_done_callback(lambda done: done.cancelled() or done.exception())
+                self._store._writer._queue.put(None)
+                self._store._writer._thread.join(PATIENCE)
+            self.alive = False
+            return loop.create_future()
+        self._pending += 1
+        future = self._carry_out(job)
+        future.add_done_callback(self._answered)
+        return future
+
+    def _answered(self, _: asyncio.Future[Any]) -> None:
+        self._pending -= 1
+
+    async def _read(self, job: Any) -> Any:
+        self._pending += 1
+        try:
+            return await self._look_up(job)
+        finally:
+            self._pending -= 1
+
+    async def _quiet(self) -> None:
+        loop: Any = asyncio.get_running_loop()
+        deadline, quiet = time.monotonic() + PATIENCE, 0
+        while self.alive and quiet < 3:
+            await asyncio.sleep(0)
+            # Besides the store's threads there is nobody who could wake this loop.
+            quiet = quiet + 1 if self._pending == 0 and not loop._ready else 0
+            assert time.monotonic() < deadline, "it does not come to rest"
+
+
+class _Model:
+    """An upstream whose answer depends on the last token in the prompt, and on how often it was asked for it."""
+
+    def __init__(self, process: Process) -> None:
+        self._process, self._nature = process, process.nature
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
+        messages = json.loads(request.messages)
+        self._nature.complaints += flaws(messages)
+        token, turn = asked_for(messages)
+        self._nature.attempts[token, turn] += 1
+        attempt = self._nature.attempts[token, turn]
+        program = self._nature.programs.get(token, [])
+        kind = program[turn] if turn < len(program) else "say"
+        for batch in self._batches(token, turn, attempt, kind):
+            await self._process.step(token)
+            yield batch
+        if kind == "fail" and attempt == 1:
+            raise UpstreamError("It broke.")
+
+    def _batches(self, token: str, turn: int, attempt: int, kind: str) -> list[list[Delta]]:
+        says, calls = KINDS[kind]
+        words = [f"{token}.{turn} ", f"({attempt})"] if says else []
+        if words:
+            self._nature.said[token].append("".join(words))
+        found: list[list[Delta]] = [[TextDelta(word)] for word in words]
+        for index, name in enumerate(calls):
+            given = json.dumps({"query": f"{token}.{turn}.{index}"})
+            found.append([CallDelta(index, f"call{turn}{attempt}{index}xx", name, given[:5])])
+            found[-1].append(CallDelta(index, arguments=given[5:]))
+        return [*found, [UsageDelta(3, 2)]]
+
+    async def models(self) -> list[str]:
+        return ["m"]
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+
+class _Tools:
+    """A toolset of one tool, which stands still before it acts and after it has."""
+
+    def __init__(self, name: str, process: Process) -> None:
+        self._name, self._process = name, process
+
+    async def tools(self, tool: Tool) -> list[ToolDefinition]:
+        return [ToolDefinition(name=self._name, repeatable=self._name == LOOK)]
+
+    async def call(self, name: str, arguments: str, context: ToolContext) -> ToolResult:
+        query = json.loads(arguments)["query"]
+        token = query.partition(".")[0]
+        await self._process.step(token)
+        if name == ACT:
+            self._process.nature.effects.append((context, query))
+        await self._process.step(token)
+        return ToolResult(output=f"done {query}", info={"of": query})
+
+
+def asked_for(messages: list[dict[str, Any]]) -> tuple[str, int]:
+    """Return the last token that a caller sent, and how many turns of the model there are behind it."""
+    turns = 0
+    for message in reversed(messages):
+        turns += message["role"] == "assistant"
+        found = TOKEN.search(str(message["content"])) if message["role"] in ("user", "tool") else None
+        if found:
+            return found[1], turns
+    raise AssertionError(f"a prompt without a token: {messages}")

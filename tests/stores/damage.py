@@ -1,0 +1,426 @@
+"""Damage to the database of `furnished.py`: by its name, what is done to it, and every fault that must be named.
+
+In the SQL ``:plain`` is the id of the conversation `plain`, ``:plain_3`` of its third entry, ``:cut_call_3`` the call
+that this entry is about, ``:run`` the run under way; ``swap(text, old, new)`` replaces. The faults use the same names.
+"""
+
+from __future__ import annotations
+
+Damage = dict[str, tuple[list[str], list[str]]]
+BEYOND = "it lies beyond the head, and no run is under way"
+
+LOG: Damage = {
+    "a hole": (["DELETE FROM entry WHERE conversation = :served AND position = 2"], ["served, entry 2: it is missing"]),
+    "a missing beginning": (
+        ["DELETE FROM entry WHERE conversation = :served AND position = 1"],
+        ["served, entry 1: it is missing"],
+    ),
+    "a missing end": (
+        ["DELETE FROM entry WHERE conversation = :served AND position = 3"],
+        ["served, entry 3: it is missing"],
+    ),
+    "a head beyond the entries": (
+        ["UPDATE conversation SET head = 5 WHERE id = :served"],
+        ["served, entry 4: it is missing", "served, entry 5: it is missing"],
+    ),
+    "a head before the entries": (
+        ["UPDATE conversation SET head = 2 WHERE id = :served"],
+        [f"served, entry 3: {BEYOND}"],
+    ),
+    "a hole in what a run has written": (
+        ["DELETE FROM entry WHERE conversation = :busy AND position = 3"],
+        ["busy, entry 3: it is missing"],
+    ),
+    "a hole that two branches stand on": (
+        ["DELETE FROM entry WHERE conversation = :parent AND position = 1"],
+        ["parent, entry 1: it is missing"],
+    ),
+    "a hole in what only a branch stands on": (
+        ["DELETE FROM entry WHERE conversation = :trunk AND position = 1"],
+        ["trunk, entry 1: it is missing"],
+    ),
+    "an id that was given before on the way": (
+        ["UPDATE entry SET id = :parent_2, body = swap(body, id, :parent_2) WHERE id = :branch_3"],
+        ["branch, entry 3: its id parent_2 was given to an earlier entry already"],
+    ),
+    "a body that is no JSON": (
+        ["UPDATE entry SET body = x'7b' WHERE id = :plain_3"],
+        ["plain, entry 3: its body is no entry: Input data was truncated"],
+    ),
+    "a body that is no UTF-8": (
+        ["UPDATE entry SET body = CAST(x'ff' || body AS BLOB) WHERE id = :plain_3"],
+        ["plain, entry 3: its body is no entry: JSON is malformed: invalid character (byte 0)"],
+    ),
+    "a body that is no entry": (
+        ["""UPDATE entry SET body = swap(body, '"role":"user"', '"role":"king"') WHERE id = :plain_3"""],
+        ["plain, entry 3: its body is no entry: Invalid enum value 'king' - at `$.role`"],
+    ),
+    "a body of another kind": (
+        ["UPDATE entry SET kind = 'message.output' WHERE id = :plain_3"],
+        ["plain, entry 3: its row says message.output, its body message.input"],
+    ),
+    "a body with another id": (
+        ["UPDATE entry SET body = swap(body, id, 'msg_x') WHERE id = :plain_3"],
+        ["plain, entry 3: its row says plain_3, its body msg_x"],
+    ),
+    "a body about another call": (
+        ["UPDATE entry SET body = swap(body, tool_call_id, 'another') WHERE id = :answered_2"],
+        ["answered, entry 2: its row is about call answered_call_2, its body about another"],
+    ),
+    "what the engine keeps is no JSON": (
+        ["UPDATE entry SET private = x'7b' WHERE id = :plain_2"],
+        ["plain, entry 2: what the engine keeps of it cannot be read"],
+    ),
+    "a second result": (
+        [
+            """INSERT INTO entry SELECT workspace, conversation, 5, 'fr_x', kind, tool_call_id, covers,
+            swap(body, id, 'fr_x'), prompt, private FROM entry WHERE id = :answered_3""",
+            "UPDATE conversation SET head = 5 WHERE id = :answered",
+        ],
+        [
+            "answered, entry 5: it answers call answered_call_2, which is not open here",
+            "answered, entry 5: a chat message answers call answered_call_2, which the prompt has not left open",
+        ],
+    ),
+    "a result before its call": (
+        [
+            "UPDATE entry SET position = 99 WHERE id = :answered_2",
+            "UPDATE entry SET position = 2 WHERE id = :answered_3",
+            "UPDATE entry SET position = 3 WHERE id = :answered_2",
+        ],
+        [
+            "answered, entry 2: it answers call answered_call_2, which is not open here",
+            "answered, entry 2: a chat message answers call answered_call_2, which the prompt has not left open",
+            "answered, entry 4: it comes before the results of the calls answered_call_2",
+            "answered, entry 4: a chat message comes before the results of the calls answered_call_2",
+        ],
+    ),
+    "a message between results": (
+        [
+            "UPDATE entry SET position = 99 WHERE id = :parallel_5",
+            "UPDATE entry SET position = 5 WHERE id = :parallel_6",
+            "UPDATE entry SET position = 6 WHERE id = :parallel_5",
+        ],
+        [
+            "parallel, entry 5: it comes before the results of the calls parallel_call_3",
+            "parallel, entry 5: a chat message comes before the results of the calls parallel_call_3",
+        ],
+    ),
+    "a user who speaks before a result": (
+        [
+            """INSERT INTO entry SELECT workspace, :waiting, 3, 'msg_x', kind, NULL, covers, swap(body, id, 'msg_x'),
+            prompt, private FROM entry WHERE id = :plain_1""",
+            "UPDATE conversation SET head = 3 WHERE id = :waiting",
+        ],
+        [
+            "waiting, entry 3: it comes before the results of the calls waiting_call_2",
+            "waiting, entry 3: a chat message comes before the results of the calls waiting_call_2",
+        ],
+    ),
+    "a call that is open already": (
+        [
+            """UPDATE entry SET tool_call_id = :parallel_call_8, body = swap(body, :parallel_call_9, :parallel_call_8)
+            WHERE id = :parallel_9"""
+        ],
+        [
+            "parallel, entry 9: it makes call parallel_call_8, which is open already",
+            "parallel, entry 9: the calls that are open behind it are not those that the prompt leaves open",
+        ],
+    ),
+    "a prompt that does not know an open call": (
+        ["""UPDATE entry SET prompt = CAST('{"role":"assistant","content":""}' AS BLOB) WHERE id = :waiting_2"""],
+        ["waiting, entry 2: the calls that are open behind it are not those that the prompt leaves open"],
+    ),
+    "a prompt that is no JSON": (
+        ["UPDATE entry SET prompt = CAST('{' AS BLOB) WHERE id = :plain_2"],
+        ["plain, entry 2: its chat messages cannot be read: JSON is malformed: object keys must be strings (byte 2)"],
+    ),
+    "a prompt without messages": (
+        ["UPDATE entry SET prompt = x'' WHERE id = :plain_2"],
+        ["plain, entry 2: its chat messages are none"],
+    ),
+    "a chat message of no role": (
+        ["""UPDATE entry SET prompt = swap(prompt, '"user"', '"king"') WHERE id = :plain_3"""],
+        ["plain, entry 3: a chat message is of role king"],
+    ),
+    "a prompt that covers too much": (
+        ["UPDATE entry SET covers = 2 WHERE id = :plain_2"],
+        ["plain, entry 2: its chat messages cover 2 entries, of the 1 that have none yet"],
+    ),
+    "a prompt that covers nothing": (
+        ["UPDATE entry SET covers = 0 WHERE id = :plain_2"],
+        [
+            "plain, entry 2: its chat messages cover 0 entries, of the 1 that have none yet",
+            "plain, entry 2: no chat message of the prompt stands for the entries before it, from 2 on",
+        ],
+    ),
+    "a prompt that covers too little": (
+        ["UPDATE entry SET covers = 1 WHERE id = :parallel_3"],
+        [
+            "parallel, entry 3: no chat message of the prompt stands for the entries before it, from 2 on",
+            "parallel, entry 3: a chat message comes before the results of the calls parallel_call_2",
+        ],
+    ),
+    "a cover without a prompt": (
+        ["UPDATE entry SET covers = 1 WHERE id = :parallel_2"],
+        ["parallel, entry 2: it covers entries without a chat message"],
+    ),
+    "an end without a prompt": (
+        ["UPDATE entry SET covers = 0, prompt = NULL WHERE id = :plain_4"],
+        ["plain, entry 4: no chat message of the prompt stands for it"],
+    ),
+}
+
+BRANCHES: Damage = {
+    "a branch without ground": (
+        ["DELETE FROM segment WHERE conversation = :branch"],
+        [
+            "branch: it has not the segments of a branch, or is none",
+            "branch, entry 1: it is missing",
+            "branch, entry 2: it is missing",
+        ],
+    ),
+    "segments that are not counted through": (
+        ["UPDATE segment SET ordinal = 2 WHERE conversation = :leaf AND ordinal = 1"],
+        ["leaf: it has not the segments of a branch, or is none"],
+    ),
+    "segments in the wrong order": (
+        [
+            "UPDATE segment SET ordinal = 9 WHERE conversation = :leaf AND ordinal = 0",
+            "UPDATE segment SET ordinal = 0 WHERE conversation = :leaf AND ordinal = 1",
+            "UPDATE segment SET ordinal = 1 WHERE conversation = :leaf AND ordinal = 9",
+        ],
+        [
+            "leaf: its segments do not grow from one to the next",
+            "branch, entry 1: it is missing",
+            "branch, entry 2: it is missing",
+        ],
+    ),
+    "a segment that goes beyond what there is": (
+        ["UPDATE segment SET upto = 5 WHERE conversation = :branch"],
+        [
+            "branch: its head 4 lies before the end of what it stands on, 5",
+            "branch: it stands on entry 5 of parent, which owns none there",
+            "leaf: it stands on entry 4 of branch, which owns none there",
+            "branch, entry 3: it has an entry of its own where it stands on another's",
+            "branch, entry 4: it has an entry of its own where it stands on another's",
+            "parent, entry 5: it is missing",
+        ],
+    ),
+    "a segment of somebody who owns nothing there": (
+        ["UPDATE segment SET owner = :branch, upto = 2 WHERE conversation = :survivor"],
+        [
+            "survivor: it stands on entry 2 of branch, which owns none there",
+            "trunk: it was deleted and no branch stands on it, but it is kept",
+            "branch, entry 1: it is missing",
+            "branch, entry 2: it is missing",
+        ],
+    ),
+    "ground that is not what was branched from": (
+        ["UPDATE conversation SET parent_entry_id = :parent_1 WHERE id = :branch"],
+        ["branch: it stands on parent_2, not on parent_1"],
+    ),
+    "ground that belongs to nobody": (
+        ["DELETE FROM conversation WHERE id = :trunk"],
+        [
+            "survivor: it stands on entry 2 of trunk, which owns none there",
+            "trunk: entry 1 belongs to no conversation",
+            "trunk: entry 2 belongs to no conversation",
+        ],
+    ),
+    "an entry of its own in the ground": (
+        [
+            """INSERT INTO entry SELECT workspace, :branch, 2, 'msg_x', kind, tool_call_id, covers, body, prompt,
+            private FROM entry WHERE id = :parent_2"""
+        ],
+        ["branch, entry 2: it has an entry of its own where it stands on another's"],
+    ),
+    "more than branches need of what was deleted": (
+        [
+            """INSERT INTO entry SELECT workspace, :trunk, 3, 'msg_x', kind, tool_call_id, covers, body, prompt, private
+            FROM entry WHERE id = :plain_3"""
+        ],
+        ["trunk, entry 3: it was deleted, and no branch stands on its entries behind 2"],
+    ),
+    "a name of what was deleted": (
+        ["UPDATE conversation SET name = 'Secret' WHERE id = :trunk"],
+        ["trunk: it was deleted, but more is kept of it than entries"],
+    ),
+    "settings of what was deleted": (
+        ["""UPDATE conversation SET settings = CAST('{"model":"m"}' AS BLOB) WHERE id = :trunk"""],
+        ["trunk: it was deleted, but more is kept of it than entries"],
+    ),
+    "a segment of nobody": (
+        ["INSERT INTO segment SELECT workspace, 'conv_x', 0, owner, upto FROM segment WHERE conversation = :branch"],
+        ["conv_x: segment 0 belongs to no conversation"],
+    ),
+}
+
+ROWS: Damage = {
+    "a time that is none": (
+        ["UPDATE conversation SET created_at = 'yesterday' WHERE id = :plain"],
+        ["plain: its row cannot be read: Invalid isoformat string: 'yesterday'"],
+    ),
+    "settings that are no object": (
+        ["UPDATE conversation SET settings = CAST('[]' AS BLOB) WHERE id = :plain"],
+        ["plain: its row cannot be read: what should be a JSON object is none"],
+    ),
+    "metadata that is no JSON": (
+        ["UPDATE conversation SET metadata = CAST('{' AS BLOB) WHERE id = :plain"],
+        ["plain: its row cannot be read: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"],
+    ),
+    "a label that is missing": (
+        ["DELETE FROM label WHERE thing = :plain AND key = 'user'"],
+        ["plain: label 'user' is not what its metadata says"],
+    ),
+    "a label of another value": (
+        ["UPDATE label SET value = 'x' WHERE thing = :plain AND key = 'n'"],
+        ["plain: label 'n' is not what its metadata says"],
+    ),
+    "a label too many": (
+        ["INSERT INTO label VALUES ('here', :served, 'user', 'x')"],
+        ["served: label 'user' is not what its metadata says"],
+    ),
+    "a label of nobody": (
+        ["INSERT INTO label VALUES ('here', 'conv_x', 'user', 'x')"],
+        ["conv_x: label 'user' belongs to no conversation"],
+    ),
+    "a label of what was deleted": (
+        ["INSERT INTO label VALUES ('here', :trunk, 'user', 'x')"],
+        ["trunk: label 'user' belongs to no conversation"],
+    ),
+    "a start that nobody hears of": (
+        ["UPDATE conversation SET announced = 0 WHERE id = :served"],
+        ["served: it was never announced, and no run is under way that could announce it"],
+    ),
+    "a settlement of nobody": (
+        ["INSERT INTO settlement VALUES ('here', 'conv_x', 1, 'fc_x', 'allowed', NULL, 'run_x', '2026-01-01')"],
+        ["conv_x: the settlement of fc_x belongs to no conversation"],
+    ),
+}
+
+RUNS: Damage = {
+    "a run of nobody": (
+        ["UPDATE run SET conversation = 'conv_x', id = 'run_x' WHERE conversation = :served"],
+        ["conv_x: run run_x belongs to no conversation"],
+    ),
+    "a run that the conversation does not name": (
+        ["UPDATE run SET state = 'running', ended_at = NULL, id = 'run_x' WHERE conversation = :served"],
+        ["served: run run_x is under way, but the conversation does not name it"],
+    ),
+    "a run that is not under way": (
+        ["UPDATE conversation SET run_id = 'run_x' WHERE id = :served"],
+        ["served: run run_x is named as under way, but is not"],
+    ),
+    "a run that was let go": (
+        ["UPDATE conversation SET run_id = NULL WHERE id = :busy"],
+        [
+            f"busy, entry 3: {BEYOND}",
+            f"busy, entry 4: {BEYOND}",
+            "busy: run run is under way, but the conversation does not name it",
+        ],
+    ),
+    "a fencing number that is too high": (
+        ["UPDATE run SET fence = 9, id = 'run_x' WHERE conversation = :served"],
+        ["served: run run_x has a fencing number that the conversation did not give it"],
+    ),
+    "a fencing number that was lost": (
+        ["UPDATE conversation SET fence = 9 WHERE id = :busy"],
+        ["busy: run run has a fencing number that the conversation did not give it"],
+    ),
+    "a run from another head": (
+        ["UPDATE run SET head = 1 WHERE id = :run"],
+        ["busy: run run is under way from another head"],
+    ),
+    "a run in no state": (
+        ["UPDATE run SET state = 'paused', id = 'run_x' WHERE conversation = :served"],
+        ["served: run run_x is in no state that a run can be in"],
+    ),
+    "a run that ended and did not": (
+        ["UPDATE run SET ended_at = NULL, id = 'run_x' WHERE conversation = :served"],
+        ["served: run run_x is in no state that a run can be in"],
+    ),
+    "a request that is no JSON": (
+        ["UPDATE run SET request = CAST('{' AS BLOB) WHERE id = :run"],
+        ["busy: what run run was asked for, or what it used, cannot be read"],
+    ),
+    "a usage that is no JSON": (
+        ["UPDATE run SET usage = CAST('{' AS BLOB) WHERE id = :run"],
+        ["busy: what run run was asked for, or what it used, cannot be read"],
+    ),
+    "a run without its inputs": (
+        ["""UPDATE run SET request = CAST('{"inputs":3}' AS BLOB) WHERE id = :run"""],
+        ["busy: run run is under way without all of its inputs"],
+    ),
+    "a call of nobody": (
+        ["UPDATE ledger SET conversation = 'conv_x', key = 'key_x' WHERE state = 'settled'"],
+        [
+            "conv_x: the record of tool call key_x belongs to no conversation",
+            "conv_x: the record of tool call key_x belongs to no run",
+        ],
+    ),
+    "a call of another conversation's run": (
+        [
+            """UPDATE ledger SET key = 'key_x', run_id = (SELECT id FROM run WHERE conversation = :served)
+            WHERE state = 'settled'"""
+        ],
+        ["busy: the record of tool call key_x belongs to no run"],
+    ),
+    "a settled call without a result": (
+        ["UPDATE ledger SET key = 'key_x', result = NULL WHERE state = 'settled'"],
+        ["busy: the record of tool call key_x is neither reserved nor settled"],
+    ),
+    "a reserved call with a result": (
+        ["UPDATE ledger SET key = 'key_x', result = CAST('{}' AS BLOB) WHERE state = 'reserved'"],
+        ["busy: the record of tool call key_x is neither reserved nor settled"],
+    ),
+    "a result that is no JSON": (
+        ["UPDATE ledger SET key = 'key_x', result = CAST('{' AS BLOB) WHERE state = 'settled'"],
+        ["busy: the record of tool call key_x is neither reserved nor settled"],
+    ),
+    "a key of nobody": (
+        ["UPDATE idempotency SET conversation = 'conv_x' WHERE key = 'k-start'"],
+        [
+            "conv_x: idempotency key 'k-start' belongs to no conversation",
+            "conv_x: idempotency key 'k-start' belongs to no run",
+        ],
+    ),
+    "a key of no run": (
+        ["UPDATE idempotency SET run_id = 'run_x' WHERE key = 'k-start'"],
+        ["plain: idempotency key 'k-start' belongs to no run"],
+    ),
+    "a key without its answer": (
+        ["UPDATE idempotency SET response = NULL WHERE key = 'k-more'"],
+        ["plain: idempotency key 'k-more' does not have the answer of its run"],
+    ),
+    "a key with an answer too early": (
+        ["UPDATE idempotency SET response = CAST('{}' AS BLOB) WHERE key = 'k-busy'"],
+        ["busy: idempotency key 'k-busy' does not have the answer of its run"],
+    ),
+    "a key of a run that failed": (
+        ["UPDATE run SET state = 'failed' WHERE id = (SELECT run_id FROM idempotency WHERE key = 'k-more')"],
+        ["plain: idempotency key 'k-more' does not have the answer of its run"],
+    ),
+    "an answer that is no JSON": (
+        ["UPDATE idempotency SET response = CAST('{' AS BLOB) WHERE key = 'k-more'"],
+        ["plain: idempotency key 'k-more' does not have the answer of its run"],
+    ),
+}
+
+FILE: Damage = {
+    "an index that is missing": (["DROP INDEX entry_id"], ["the file: index entry_id is missing"]),
+    "a table that is missing": (
+        ["DROP TABLE settlement"],
+        ["the file: table settlement is missing", "the file: it cannot be read to its end: no such table: settlement"],
+    ),
+    "a table of another form": (
+        ["ALTER TABLE owner ADD COLUMN mood TEXT"],
+        ["the file: table owner is not what this version made it"],
+    ),
+    "a row that refers to nothing": (
+        ["INSERT INTO api_key VALUES (x'00', 'nowhere', 'n', 'h', '2026-01-01', NULL)"],
+        ["the file: a row of api_key refers to what is not in workspace"],
+    ),
+}
+
+DAMAGE = {**LOG, **BRANCHES, **ROWS, **RUNS, **FILE}

@@ -1,0 +1,159 @@
+"""A database with something of everything in it, made by the engine and left as by a server that stopped.
+
+The rehearsal model answers. Each conversation has a name, by which tests find it; `furnish` returns their ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+from causerie.engine.engine import Engine
+from causerie.engine.replay import Answerable
+from causerie.stores.sqlite import SQLiteStore
+from causerie.tools.base import ToolContext, ToolDefinition, ToolResult
+from causerie.types.requests import AppendRequest, RestartRequest, StartRequest, decode_request
+from causerie.types.tools import Tool
+from causerie.upstreams.rehearsal import Rehearsal
+from causerie.upstreams.script import Script
+from tests.support.samples import GET_RATE, GET_TIME
+
+from .driving import PATIENCE
+from .rows import HERE
+
+# The model that `busy` is served by searches, and with the first result searches again; asked slowly, it says nothing.
+_SCRIPT = """
+[[rules]]
+model = "busy"
+result_of = "web_search"
+calls = [{ name = "web_search", arguments = { query = "again" } }]
+[[rules]]
+model = "busy"
+user = "search"
+calls = [{ name = "web_search", arguments = { query = "once" } }]
+[[rules]]
+model = "busy"
+user = "slowly"
+text = "Never said."
+delay = 600
+"""
+
+
+class Search:
+    """A toolset whose first call is answered, and its second never."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.held = asyncio.Event()
+
+    async def tools(self, tool: Tool) -> list[ToolDefinition]:
+        return [ToolDefinition(name="web_search", parameters={"type": "object"})]
+
+    async def call(self, name: str, arguments: str, context: ToolContext) -> ToolResult:
+        if "again" in arguments:
+            self.held.set()
+            await asyncio.Event().wait()
+        return ToolResult(output="Found.")
+
+
+class Furnisher:
+    """Speaks to an engine as a client would, in JSON."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.ids = dict[str, str]()
+
+    async def start(self, name: str, body: dict[str, Any], key: str | None = None) -> list[dict[str, Any]]:
+        """Start a conversation; return its outputs."""
+        request = decode_request(json.dumps({"name": name, "inputs": "Hello"} | body).encode(), StartRequest)
+        return await self._outputs(name, self.engine.start(HERE, request, key))
+
+    async def append(self, name: str, inputs: Any, key: str | None = None) -> list[dict[str, Any]]:
+        """Append to a conversation; return its outputs."""
+        request = decode_request(json.dumps({"inputs": inputs}).encode(), AppendRequest)
+        return await self._outputs(name, self.engine.append(HERE, self.ids[name], request, key))
+
+    async def restart(self, name: str, parent: str, entry: int, inputs: Any) -> list[dict[str, Any]]:
+        """Branch a conversation after its entry number `entry`."""
+        history = await self.engine.get_history(HERE, self.ids[parent])
+        body = {"from_entry_id": json.loads(history[entry - 1])["id"], "inputs": inputs}
+        request = decode_request(json.dumps(body).encode(), RestartRequest)
+        return await self._outputs(name, self.engine.restart(HERE, self.ids[parent], request))
+
+    async def _outputs(self, name: str, begin: Awaitable[Answerable]) -> list[dict[str, Any]]:
+        answer = json.loads(await (await begin).body())
+        self.ids[name] = answer["conversation_id"]
+        outputs: list[dict[str, Any]] = answer["outputs"]
+        return outputs
+
+
+def furnish(path: Path) -> dict[str, str]:
+    """Make a database at `path`; return the ids of its conversations by their names."""
+
+    async def bounded() -> dict[str, str]:
+        async with asyncio.timeout(PATIENCE):
+            return await _furnish(path)
+
+    return asyncio.run(bounded())
+
+
+async def _furnish(path: Path) -> dict[str, str]:
+    search = Search()
+    model = Rehearsal(Script.parse(_SCRIPT))
+    engine = Engine(SQLiteStore(path), model, toolsets={"web_search": search}, default_model="rehearsal")
+    await engine.open()
+    there = Furnisher(engine)
+    await there.start("plain", {"metadata": {"user": "ada", "n": 1}}, key="k-start")
+    await there.append("plain", "More", key="k-more")
+    await _calls(there)
+    await _branches(there)
+    await there.start("prefixed", {"inputs": _prefix("A rhyme?")})
+    slow = {"inputs": _prefix("Slowly"), "model": "busy", "stream": True}
+    run = await engine.start(HERE, decode_request(json.dumps(slow).encode(), StartRequest))
+    await engine.cancel(HERE, run.conversation_id)
+    there.ids["cancelled"] = run.conversation_id
+    await there.start("busy", {"model": "busy", "tools": [{"type": "web_search"}]})
+    request = decode_request(b'{"inputs": "search", "stream": true}', AppendRequest)
+    await engine.append(HERE, there.ids["busy"], request, "k-busy")
+    await search.held.wait()
+    await engine.close(grace=0)  # which leaves that run for the next owner
+    return there.ids
+
+
+def _prefix(question: str) -> list[dict[str, Any]]:
+    return [
+        {"type": "message.input", "role": "user", "content": question},
+        {"type": "message.input", "role": "assistant", "content": "Roses", "prefix": True},
+    ]
+
+
+async def _calls(there: Furnisher) -> None:
+    """`waiting`: a call without a result. `answered`: with it. `parallel`, and `cut` between. `served`: our tool."""
+    (call,) = await there.start("answered", {"inputs": '/call get_rate {"date": "today"}', "tools": [GET_RATE]})
+    await there.append("answered", [_result(call)])
+    await there.start("waiting", {"inputs": "/call get_rate {}", "tools": [GET_RATE]})
+    ask = "/call get_rate {} /call get_time {}"
+    calls = await there.start("parallel", {"inputs": ask, "tools": [GET_RATE, GET_TIME]})
+    await there.append("parallel", [_result(call) for call in calls])
+    await there.append("parallel", ask)
+    await there.restart("cut", "parallel", 2, [_result(calls[0])])
+    await there.start("served", {"inputs": "/call web_search {}", "tools": [{"type": "web_search"}]})
+
+
+async def _branches(there: Furnisher) -> None:
+    """`branch` stands on `parent`, `leaf` on both; `trunk` is deleted, and `survivor` still stands on its beginning."""
+    await there.start("parent", {})
+    await there.append("parent", "Two")
+    await there.restart("branch", "parent", 2, "Other")
+    await there.restart("leaf", "branch", 4, "Leaf")
+    await there.start("trunk", {})
+    await there.append("trunk", "Two")
+    await there.restart("survivor", "trunk", 2, "On")
+    await there.engine.delete(HERE, there.ids["trunk"])
+
+
+def _result(call: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function.result", "tool_call_id": call["tool_call_id"], "result": "fine"}
