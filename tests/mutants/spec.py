@@ -27,11 +27,18 @@ SECTIONS = (
     "SSE events",
     "Errors",
     "Models",
+    "resume",
+    "adoption",
+    "cancel",
+    "idempotency",
+    "ledger",
+    "runs",
+    "checkup",
     "store",
     "fold",
     "prompt law",
 )
-"""The sections of the checklist, and the three laws that everything stands on: each has at least one fault."""
+"""The sections of the checklist, what else a run may meet, and the laws that everything stands on: each has a fault."""
 
 
 class Mutant(NamedTuple):

@@ -188,6 +188,7 @@ class Engine:
 
     async def delete(self, workspace: str, conversation_id: str) -> None:
         """Delete a conversation. A run of it is given up; branches of it live on. Raises `NotFound`."""
+        self._check_serving()
         await self._store.delete(workspace, conversation_id, self._clock.now())
         self._recent.forget(workspace, conversation_id)
         self._runs.forget(workspace, conversation_id)
@@ -245,7 +246,8 @@ class Engine:
         return [await self._supervisor.show(workspace, conversation_id, run.id)]
 
     async def ready(self, workspace: str) -> None:
-        """See that the store answers; raises `StoreUnavailable`."""
+        """See that the store answers and is ours; raises `StoreUnavailable` or `Stopping`."""
+        self._check_serving()
         await self._store.page(workspace, offset=0, limit=1, metadata={})
 
     async def models(self) -> Sequence[str]:
@@ -269,8 +271,7 @@ class Engine:
             history=loaded.history, inputs=rows(inputs, loaded.history), stream=bool(request.stream),
             started_at=self._clock.now(), repeats=repeat is not None, repeat=repeat,
         )  # fmt: skip
-        if self._supervisor.stopping:
-            raise self._supervisor.stopping
+        self._check_serving()
         # From here to the run's registration nothing is awaited: nobody can come between.
         if repeat and (running := self._runs.repeated(row.workspace, repeat.scope, repeat.key)):
             return await self._attached(running, repeat, stream=plan.stream)
@@ -289,6 +290,10 @@ class Engine:
         if error is not None:
             raise error
         return run
+
+    def _check_serving(self) -> None:
+        if self._supervisor.stopping:
+            raise self._supervisor.stopping
 
     def _run_start(self, plan: Plan, row: ConversationRow, override: CompletionArgs | None) -> RunStart:
         request = Request(args=override, inputs=len(plan.inputs), stream=plan.stream, repeats=plan.repeats)
