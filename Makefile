@@ -27,10 +27,14 @@ run: $(VENV)/.causerie ## start a server on the rehearsal model; more flags with
 	exec $(BIN)/causerie serve $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.tools $(GENERATIONS:%=.venvs/mistralai-%/.causerie) ## run every test, with both generations of the SDK
+test: $(VENV)/.tools $(GENERATIONS:%=.venvs/mistralai-%/.causerie) ## run every test, with our client and both generations of the SDK
 	mkdir -p .reports && rm -f $(REPORTS)
-	echo "== the house, the units, the stores, the upstreams, the server"
-	$(BIN)/python -m pytest -q --ignore=tests/conversation --ignore=tests/real_model $(ARGS)
+	echo "== the house, the units, the stores, the upstreams, the server, the client"
+	$(BIN)/python -m pytest -q --ignore=tests/conversation --ignore=tests/real_model --ignore=tests/surface $(ARGS)
+	echo "== conversations with our client"
+	$(BIN)/python -m pytest -q tests/conversation $(ARGS)
+	echo "== our client beside mistralai 3.7.0"
+	.venvs/mistralai-3.7.0/bin/python -m pytest -q tests/surface $(ARGS)
 	for generation in $(GENERATIONS); do \
 	  echo "== conversations with mistralai $$generation"; \
 	  REQUIREMENTS_REPORT=.reports/$$generation.json \

@@ -31,6 +31,7 @@ WHO_NAMES_CONCRETE_CLASSES = "build"
 LIBRARIES = {
     "aiohttp": {"upstreams", "tools"},
     "click": {"build", "cli"},
+    "httpx2": {"client"},
     "msgspec": {"types", *PORTS, "engine", "server", "client", *ROOF},
     "sqlite3": {"stores"},
     "starlette": {"server", "build"},
@@ -47,6 +48,9 @@ CATCH_ALL = {
     "causerie.stores.writer": 3,  # a thread hands on what a job raised to whoever waits for the job
 }
 """How many handlers of a module may catch everything and go on; zero for all others."""
+
+NAMED_BY_OTHERS = {"causerie.client.utils"}
+"""Vague all the same, for code that comes from the official SDK and imports them by these names."""
 
 VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "processor", "misc"}
 
@@ -216,7 +220,13 @@ def undocumented(house: House) -> list[str]:
 def vague_names(house: House) -> list[str]:
     """Modules, classes and functions with a name that says nothing."""
     names = [name for module in house.modules.values() for name in (module.name, *(n for n, _ in module.definitions))]
-    return [f"{name} is called {word}" for name in names for word in _words(name) if word in VAGUE]
+    return [
+        f"{name} is called {word}"
+        for name in names
+        if name not in NAMED_BY_OTHERS
+        for word in _words(name)
+        if word in VAGUE
+    ]
 
 
 def caught_everything(house: House) -> list[str]:

@@ -17,12 +17,18 @@ the same classes from a response, so that ``except NotFound`` means one thing ev
     │  ├─ PayloadTooLarge 413         │  ├─ SchemaMismatch
     │  └─ UnsupportedMediaType 415    │  └─ StoreInUse
     │                                 └─ RunTimedOut 504
+    ├─ ConnectionFailed               client side only: there is no usable response
     └─ SettingsError                  a flag, variable or file says something that cannot be done
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+CORRELATION_ID = "mistral-correlation-id"
 
 
 class CauserieError(Exception):
@@ -47,8 +53,24 @@ class APIError(CauserieError):
         """Add what only this occurrence has: another `code`, response `headers` such as ``Retry-After``."""
         super().__init__(message)
         self.headers = headers or {}
+        self.body = ""
+        self.raw_response: Any = None
         if code is not None:
             self.code = code  # type: ignore[misc]  # one class has several codes (3000 and 3003 of PROTOCOL §9)
+
+    @property
+    def correlation_id(self) -> str | None:
+        """What the server's log knows the request by; None in process."""
+        return self.headers.get(CORRELATION_ID)
+
+    def __str__(self) -> str:
+        """Return the message; of an error that came over HTTP also its status, code and correlation id."""
+        if self.raw_response is None:
+            return self.message
+        known = [f"status {self.status_code}", f"code {self.code}"]
+        if self.correlation_id:
+            known.append(f"correlation id {self.correlation_id}")
+        return f"{self.message} ({', '.join(known)})"
 
 
 class BadRequest(APIError):
@@ -148,11 +170,25 @@ class InvalidRequest(APIError):
         self.loc = loc
         self.kind = kind
         self.given = given
+        self._told: list[dict[str, Any]] | None = None  # a server may say more than one thing
 
     @property
     def detail(self) -> list[dict[str, Any]]:
         """The list that both generations of the official SDK demand of a 422 (PROTOCOL §9)."""
+        if self._told is not None:
+            return self._told
         return [{"type": self.kind, "loc": list(self.loc), "msg": self.message, "input": self.given}]
+
+    @property
+    def data(self) -> HTTPValidationErrorData:
+        """The same list as objects."""
+        return HTTPValidationErrorData([ValidationError.of(one) for one in self.detail])
+
+    def tell(self, detail: list[dict[str, Any]]) -> None:
+        """Take over what a server said; its first point is the one that this error is about."""
+        self._told, first = detail, detail[0]
+        self.loc, self.kind = tuple(first.get("loc", ())), str(first.get("type", ""))
+        self.given, self.message = first.get("input"), str(first.get("msg", self.message))
 
 
 class RateLimited(APIError):
@@ -216,3 +252,83 @@ class StoreInUse(StoreError):
 
 class SettingsError(CauserieError):
     """A setting cannot be used as it is."""
+
+
+class ConnectionFailed(CauserieError):
+    """The server could not be reached, or the connection broke before its answer was complete."""
+
+
+@dataclass(frozen=True)
+class ValidationError:
+    """One point of a 422: where, what, and which sort of mistake."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+    input: Any = None
+    ctx: Any = None
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> ValidationError:
+        """Take it from the body of a response."""
+        loc = [*told.get("loc", ())]
+        return cls(loc, str(told.get("msg", "")), str(told.get("type", "")), told.get("input"), told.get("ctx"))
+
+
+@dataclass(frozen=True)
+class HTTPValidationErrorData:
+    """What a 422 says."""
+
+    detail: list[ValidationError]
+
+
+def from_response(status: int, body: str, headers: Mapping[str, str], raw: Any = None) -> APIError:
+    """Return the error that a response stands for, of the class that in process would have been raised.
+
+    Args:
+        status: the HTTP status.
+        body: the body, decoded; anything, though our server and the hosted API send JSON.
+        headers: the response's headers; looked up in lower case.
+        raw: what the HTTP client calls a response.
+    """
+    told = _object(body)
+    detail, message, code = told.get("detail"), told.get("message"), told.get("code")
+    kind = _BY_STATUS.get(status, APIError)
+    if kind is Forbidden and str(code) == str(Blocked.code):
+        kind = Blocked
+    if not isinstance(message, str):  # of a 401 PROTOCOL §9 knows no more than `detail`
+        message = detail if isinstance(detail, str) else json.dumps(message) if message else _excerpt(body)
+    error = kind(message or f"The server answered with status {status} and said no more.")
+    error.status_code = status  # type: ignore[misc]  # a status that no class stands for
+    if isinstance(code, (int, str)) and str(code).isdigit():
+        error.code = int(code)  # type: ignore[misc]  # see APIError
+    if isinstance(told.get("type"), str):
+        error.type = told["type"]  # type: ignore[misc]  # likewise
+    # A client's mapping of headers finds them in any case, and is read like a dict.
+    error.headers, error.body, error.raw_response = cast("dict[str, str]", headers), body, raw
+    points = [point for point in detail if isinstance(point, dict)] if isinstance(detail, list) else []
+    if isinstance(error, InvalidRequest) and points:
+        error.tell(points)
+    return error
+
+
+_BY_STATUS: dict[int, type[APIError]] = {
+    kind.status_code: kind
+    for kind in (
+        BadRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, Conflict, PayloadTooLarge,
+        UnsupportedMediaType, InvalidRequest, RateLimited, ServerFault, UpstreamError, UpstreamUnavailable,
+        UpstreamTimeout,
+    )
+}  # fmt: skip
+
+
+def _object(body: str) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _excerpt(body: str) -> str:
+    return body if len(body) <= 2000 else body[:2000] + "…"

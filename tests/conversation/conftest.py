@@ -1,9 +1,11 @@
-"""The stage on which the behaviour of conversations is tested: a scripted model, a real server, the official SDK.
+"""The stage on which the behaviour of conversations is tested: a scripted model, a real server, a client.
+
+The client is the official SDK where it is installed, else ours (`tests/support/library.py`).
 
 A test asks for what it needs:
 
     model       what this test's model answers and what it was asked (`tests/support/scripted.py`)
-    sdk         the official SDK; the test runs once with its sync and once with its async methods
+    sdk         the client; the test runs once with its sync and once with its async methods
     raw         plain HTTP, for what the SDK cannot say (`tests/support/raw.py`)
     serve       starts a server with other settings or with toolsets; returns its URL
     connect     the SDK for such a URL;  `Raw(url)` is the same without one
@@ -22,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.library import OFFICIAL
 from tests.support.raw import Raw
 from tests.support.running import serving
 from tests.support.scripted import Script, ScriptedServer
@@ -49,7 +52,7 @@ def clients(server_url: str) -> Iterator[Clients]:
         yield clients
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=MODES, ids=lambda mode: mode if OFFICIAL else f"ours {mode}")
 def mode(request: pytest.FixtureRequest) -> Mode:
     """Say which methods of the SDK are used."""
     mode: Mode = request.param

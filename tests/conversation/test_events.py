@@ -10,8 +10,8 @@ from itertools import groupby
 from typing import Any
 
 import pytest
-from mistralai.extra.run.result import reconstitue_entries
 
+from tests.support.library import OFFICIAL, reconstitue_entries
 from tests.support.raw import Answer, Raw
 from tests.support.replies import CallPiece, Content, Reasoning, Step, Text
 from tests.support.running import serving
@@ -264,6 +264,7 @@ PLAIN: dict[str, list[Step]] = {
 }  # fmt: skip
 
 
+@pytest.mark.skipif(not OFFICIAL, reason="it is the official SDK that rebuilds")
 @pytest.mark.requirement("C-222")
 @pytest.mark.parametrize("steps", PLAIN.values(), ids=PLAIN)
 def test_the_sdk_rebuilds_what_is_stored(sdk: SDK, model: Script, steps: list[Step]) -> None:

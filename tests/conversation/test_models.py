@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from mistralai.client import errors
 
 from causerie.settings import ModelRoute
+from tests.support.library import errors
 from tests.support.raw import Raw
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import Clients, Mode

@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from mistralai.client.utils import BackoffStrategy, RetryConfig
 
 from causerie.tools.base import ToolContext, ToolResult
+from tests.support.library import utils
 from tests.support.raw import Answer, Raw
 from tests.support.replies import PATIENCE, Bytes, Hangup, Text
 from tests.support.running import serving
@@ -216,7 +216,7 @@ def test_a_rate_limit_is_handed_on(raw: Raw, model: Script) -> None:
 @pytest.mark.parametrize("status", [429, 500, 503, 504])
 @pytest.mark.parametrize("operation", ["start", "append"])
 def test_the_sdks_backoff_recovers(sdk: SDK, model: Script, status: int, operation: str) -> None:
-    retries = RetryConfig("backoff", BackoffStrategy(1, 2, 1.0, 10_000), retry_connection_errors=False)
+    retries = utils.RetryConfig("backoff", utils.BackoffStrategy(1, 2, 1.0, 10_000), retry_connection_errors=False)
     arguments = {"inputs": "Two"}
     if operation == "append":
         arguments["conversation_id"] = sdk.start(inputs="One").conversation_id

@@ -12,11 +12,23 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-__all__ = ["UNSET", "Struct", "UnsetType", "decode", "encode", "given", "to_utc"]
+__all__ = ["UNSET", "Struct", "Tagged", "UnsetType", "decode", "dumped", "encode", "given", "to_utc"]
 
 T = TypeVar("T")
 
-encode = msgspec.json.Encoder().encode
+
+def dumped(thing: Any) -> Any:
+    """Return what a thing that is no wire type, but can say what it would be on the wire, says.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    if hasattr(thing, "model_dump"):
+        return thing.model_dump(mode="json")
+    raise TypeError(f"Encoding objects of type {type(thing).__name__} is unsupported")
+
+
+encode = msgspec.json.Encoder(enc_hook=dumped).encode
 
 
 class Struct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -30,12 +42,21 @@ class Struct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             exclude_none: leave out what is null, at every depth.
         """
         kept = (datetime,) if mode == "python" else ()
-        plain: dict[str, Any] = msgspec.to_builtins(self, builtin_types=kept)
+        plain: dict[str, Any] = msgspec.to_builtins(self, builtin_types=kept, enc_hook=dumped)
         return _without_none(plain) if exclude_none else plain
 
     def model_dump_json(self, *, exclude_none: bool = False) -> str:
         """Return the JSON text that goes over the wire."""
         return encode(self.model_dump(exclude_none=True) if exclude_none else self).decode()
+
+
+class Tagged(Struct, kw_only=True):
+    """A wire type that is one of several kinds, told apart by `type`."""
+
+    @property
+    def type(self) -> str:
+        """Which kind it is."""
+        return str(self.__struct_config__.tag)
 
 
 def given(value: T | None | UnsetType, default: T) -> T:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .base import UNSET, Struct, UnsetType
+from .base import UNSET, Struct, Tagged, UnsetType
 
 ImageDetail = Literal["low", "auto", "high"]
 
 
-class TextChunk(Struct, kw_only=True, tag="text", tag_field="type"):
+class TextChunk(Tagged, kw_only=True, tag="text", tag_field="type"):
     """A piece of text."""
 
     text: str
@@ -22,7 +22,7 @@ class ImageURL(Struct, kw_only=True):
     detail: ImageDetail | None | UnsetType = UNSET
 
 
-class ImageURLChunk(Struct, kw_only=True, tag="image_url", tag_field="type"):
+class ImageURLChunk(Tagged, kw_only=True, tag="image_url", tag_field="type"):
     """An image, by http(s) or data URL."""
 
     image_url: str | ImageURL
@@ -33,14 +33,14 @@ class ImageURLChunk(Struct, kw_only=True, tag="image_url", tag_field="type"):
         return self.image_url if isinstance(self.image_url, str) else self.image_url.url
 
 
-class DocumentURLChunk(Struct, kw_only=True, tag="document_url", tag_field="type"):
+class DocumentURLChunk(Tagged, kw_only=True, tag="document_url", tag_field="type"):
     """A document, by address."""
 
     document_url: str
     document_name: str | None | UnsetType = UNSET
 
 
-class ToolFileChunk(Struct, kw_only=True, tag="tool_file", tag_field="type"):
+class ToolFileChunk(Tagged, kw_only=True, tag="tool_file", tag_field="type"):
     """A file that a tool made."""
 
     tool: str
@@ -49,7 +49,7 @@ class ToolFileChunk(Struct, kw_only=True, tag="tool_file", tag_field="type"):
     file_type: str | None | UnsetType = UNSET
 
 
-class ToolReferenceChunk(Struct, kw_only=True, tag="tool_reference", tag_field="type"):
+class ToolReferenceChunk(Tagged, kw_only=True, tag="tool_reference", tag_field="type"):
     """A source that a tool found, cited where it stands."""
 
     tool: str
@@ -60,13 +60,13 @@ class ToolReferenceChunk(Struct, kw_only=True, tag="tool_reference", tag_field="
     source: str | UnsetType = UNSET
 
 
-class ReferenceChunk(Struct, kw_only=True, tag="reference", tag_field="type"):
+class ReferenceChunk(Tagged, kw_only=True, tag="reference", tag_field="type"):
     """References inside a thinking chunk."""
 
     reference_ids: list[int | str]
 
 
-class ThinkChunk(Struct, kw_only=True, tag="thinking", tag_field="type"):
+class ThinkChunk(Tagged, kw_only=True, tag="thinking", tag_field="type"):
     """What a model thought before it answered."""
 
     thinking: list[TextChunk | ToolReferenceChunk | ReferenceChunk]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from .base import UNSET, Struct, UnsetType
+from .base import UNSET, Tagged, UnsetType
 from .content import InputChunk, OutputChunk
 
 ConfirmationStatus = Literal["pending", "allowed", "denied"]
 
 
-class BaseEntry(Struct, kw_only=True, tag_field="type"):
+class BaseEntry(Tagged, kw_only=True, tag_field="type"):
     """What every entry has. A client may leave all of it out; the server fills it in."""
 
     object: Literal["entry"] = "entry"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from .base import UNSET, Struct, UnsetType
+from .base import UNSET, Tagged, UnsetType
 from .content import OutputChunk
 from .entries import ConfirmationStatus
 from .responses import ConversationUsageInfo
 
 
-class BaseEvent(Struct, kw_only=True, tag_field="type"):
+class BaseEvent(Tagged, kw_only=True, tag_field="type"):
     """What every event has."""
 
     created_at: datetime

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from .base import UNSET, Struct, UnsetType
+from .base import UNSET, Struct, Tagged, UnsetType
 from .completion import CompletionArgs, GuardrailConfig
 from .entries import Entry, MessageEntry, OutputEntry
 from .tools import Tool
@@ -128,7 +128,7 @@ class ModelCapabilities(Struct, kw_only=True):
     moderation: bool = False
 
 
-class BaseModelCard(Struct, kw_only=True, tag="base", tag_field="type"):
+class BaseModelCard(Tagged, kw_only=True, tag="base", tag_field="type"):
     """A model that the server can run conversations with."""
 
     id: str

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from .base import UNSET, Struct, UnsetType
+from .base import UNSET, Struct, Tagged, UnsetType
 
 
 class ToolConfiguration(Struct, kw_only=True):
@@ -26,56 +26,56 @@ class Function(Struct, kw_only=True):
     strict: bool = False
 
 
-class FunctionTool(Struct, kw_only=True, tag="function", tag_field="type"):
+class FunctionTool(Tagged, kw_only=True, tag="function", tag_field="type"):
     """A tool that the caller runs."""
 
     function: Function
 
 
-class WebSearchTool(Struct, kw_only=True, tag="web_search", tag_field="type"):
+class WebSearchTool(Tagged, kw_only=True, tag="web_search", tag_field="type"):
     """Searches the web, on the server."""
 
     tool_configuration: ToolConfiguration | None | UnsetType = UNSET
 
 
-class WebSearchPremiumTool(Struct, kw_only=True, tag="web_search_premium", tag_field="type"):
+class WebSearchPremiumTool(Tagged, kw_only=True, tag="web_search_premium", tag_field="type"):
     """Searches the web and the news, on the server."""
 
     tool_configuration: ToolConfiguration | None | UnsetType = UNSET
 
 
-class CodeInterpreterTool(Struct, kw_only=True, tag="code_interpreter", tag_field="type"):
+class CodeInterpreterTool(Tagged, kw_only=True, tag="code_interpreter", tag_field="type"):
     """Runs Python, on the server."""
 
     tool_configuration: ToolConfiguration | None | UnsetType = UNSET
 
 
-class ImageGenerationTool(Struct, kw_only=True, tag="image_generation", tag_field="type"):
+class ImageGenerationTool(Tagged, kw_only=True, tag="image_generation", tag_field="type"):
     """Makes images, on the server."""
 
     tool_configuration: ToolConfiguration | None | UnsetType = UNSET
 
 
-class DocumentLibraryTool(Struct, kw_only=True, tag="document_library", tag_field="type"):
+class DocumentLibraryTool(Tagged, kw_only=True, tag="document_library", tag_field="type"):
     """Searches document libraries, on the server."""
 
     library_ids: Annotated[list[str], Meta(min_length=1)]
     tool_configuration: ToolConfiguration | None | UnsetType = UNSET
 
 
-class OAuth2TokenAuth(Struct, kw_only=True, tag="oauth2-token", tag_field="type"):
+class OAuth2TokenAuth(Tagged, kw_only=True, tag="oauth2-token", tag_field="type"):
     """A bearer token for a connector."""
 
     value: str
 
 
-class APIKeyAuth(Struct, kw_only=True, tag="api-key", tag_field="type"):
+class APIKeyAuth(Tagged, kw_only=True, tag="api-key", tag_field="type"):
     """An API key for a connector."""
 
     value: str
 
 
-class ConnectorTool(Struct, kw_only=True, tag="connector", tag_field="type"):
+class ConnectorTool(Tagged, kw_only=True, tag="connector", tag_field="type"):
     """The tools of a remote server, reached from ours."""
 
     connector_id: str

@@ -1,0 +1,78 @@
+"""From one description of an operation to its methods: plain, `_async`, and where it streams those two as well.
+
+The signature is written once, on a function that builds the `Call`; the methods have it too, for editors and for
+type checkers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from .connection import Connection
+from .request import Call
+from .streams import EventStream, EventStreamAsync
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Operations:
+    """A group of operations over one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Send calls through `connection`."""
+        self.connection = connection
+
+
+Build = Callable[Concatenate[Any, P], Call[R]]
+
+
+def plain(build: Build[P, R]) -> Callable[Concatenate[Any, P], R]:
+    """Return the method that waits for the answer."""
+
+    @wraps(build)
+    def call(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.connection.run(build(self, *args, **kwargs))
+
+    return _named(call, build, "")
+
+
+def awaited(build: Build[P, R]) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
+    """Return the method that is awaited."""
+
+    @wraps(build)
+    async def call(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await self.connection.run_async(build(self, *args, **kwargs))
+
+    return _named(call, build, "_async")
+
+
+def streaming(build: Build[P, Any], ending: str = "_stream") -> Callable[Concatenate[Any, P], EventStream]:
+    """Return the method that gives the events."""
+
+    @wraps(build)
+    def call(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> EventStream:
+        return self.connection.stream(build(self, *args, **kwargs))
+
+    return _named(call, build, ending)
+
+
+def streaming_async(
+    build: Build[P, Any], ending: str = "_stream_async"
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, EventStreamAsync]]:
+    """Return the method that is awaited and then gives the events."""
+
+    @wraps(build)
+    async def call(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> EventStreamAsync:
+        return await self.connection.stream_async(build(self, *args, **kwargs))
+
+    return _named(call, build, ending)
+
+
+def _named(call: F, build: Any, ending: str) -> F:
+    name = build.__name__.lstrip("_") + ending
+    call.__name__, call.__qualname__ = name, f"{build.__qualname__.rpartition('.')[0]}.{name}"
+    return call

@@ -1,0 +1,110 @@
+"""Requests as values: what an operation asks for, and how that becomes bytes. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from causerie.types.base import UNSET, UnsetType, dumped
+from causerie.types.entries import Entry
+
+from .retries import RetryConfig
+from .unknown import Reading
+
+R_co = TypeVar("R_co", covariant=True)
+
+Inputs = str | Iterable[Entry | Mapping[str, Any]]
+"""What a conversation is given: text, or entries as objects or plain dicts."""
+
+Retries = RetryConfig | None | UnsetType
+
+
+class Options(NamedTuple):
+    """What every operation can be told besides its own parameters."""
+
+    retries: Retries = UNSET
+    server_url: str | None = None
+    timeout_ms: int | None = None
+    http_headers: Mapping[str, str] | None = None
+
+
+class Call(Generic[R_co]):
+    """One call of one operation."""
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        answer: Reading[R_co] | None,
+        options: Options,
+        *,
+        body: dict[str, Any] | None = None,
+        query: dict[str, Any] | None = None,
+        follows: tuple[str, str, str | None] | None = None,
+    ) -> None:
+        """Describe it.
+
+        Args:
+            method: the HTTP verb.
+            path: the path, escaped (see `path`).
+            answer: how its JSON is read; None where it has none.
+            options: what the caller wants besides.
+            body: the members of the body; those that are `UNSET` are not sent.
+            query: likewise, of the query.
+            follows: of a stream that goes on: its conversation, its run, and the last event that is known.
+        """
+        self.method, self.path, self.answer, self.options = method, path, answer, options
+        self.body = None if body is None else _given(body)
+        self.query = _given(query or {})
+        self.follows = follows
+
+    @property
+    def leaves_a_trace(self) -> bool:
+        """Whether a server can tell, should the call come again, that it came before: not with ``store=False``."""
+        return self.body is not None and self.body.get("store") is not False
+
+    def target(self, base: str) -> str:
+        """Return the URL at the server `base`."""
+        query = f"?{urlencode(self.query)}" if self.query else ""
+        return f"{base.rstrip('/')}{self.path}{query}"
+
+    def content(self, *, stream: bool) -> bytes | None:
+        """Return the body as JSON."""
+        if self.body is None:
+            return None
+        return msgspec.json.encode(self.body | {"stream": stream}, enc_hook=_plain)
+
+
+def path(template: str, **parts: str) -> str:
+    """Fill in a path; what is filled in cannot reach out of its segment."""
+    return template.format(**{name: _DOTS.get(part) or quote(part, safe="") for name, part in parts.items()})
+
+
+_DOTS = {".": "%2E", "..": "%2E%2E"}
+"""The names that an HTTP client would take for a way to another path."""
+
+
+def present(value: Any) -> Any:
+    """Return `value`, or `UNSET` for a None that the API does not know there."""
+    return UNSET if value is None else value
+
+
+def query_json(value: Mapping[str, Any] | None | UnsetType) -> str | UnsetType:
+    """Return an object as a query carries it (PROTOCOL §2.7)."""
+    return msgspec.json.encode(value, enc_hook=_plain).decode() if value else UNSET
+
+
+def _given(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not UNSET}
+
+
+def _plain(thing: Any) -> Any:
+    """Return what JSON can hold for a thing that it cannot: an iterable, a mapping, a model of another library."""
+    if isinstance(thing, Mapping):
+        return dict(thing)
+    if isinstance(thing, Iterable) and not hasattr(thing, "model_dump"):  # pydantic's models can be iterated too
+        return list(thing)
+    return dumped(thing)

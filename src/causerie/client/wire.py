@@ -1,0 +1,210 @@
+"""What a client does to the outside world, each thing in two ways: now (sync) and soon (async).
+
+Everything that decides is a generator of such steps (`exchange.py`) and is written once; `pull` and `pull_async`
+carry the steps out and know nothing about them. A generator hands out results as lists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+
+import httpx2 as httpx
+
+T = TypeVar("T")
+
+
+class HttpClient(Protocol):
+    """What is used of an `httpx2.Client`."""
+
+    def build_request(self, method: str, url: str, **how: Any) -> httpx.Request:
+        """Make a request."""
+        ...
+
+    def send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        """Send it."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class AsyncHttpClient(Protocol):
+    """What is used of an `httpx2.AsyncClient`."""
+
+    def build_request(self, method: str, url: str, **how: Any) -> httpx.Request:
+        """Make a request."""
+        ...
+
+    async def send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        """Send it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class Prepared(NamedTuple):
+    """A request, ready to be sent by either client any number of times."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    content: bytes | None
+    timeout: float
+    stream: bool
+
+    def request(self, http: HttpClient | AsyncHttpClient) -> httpx.Request:
+        """Make it a request of `http`."""
+        return http.build_request(
+            self.method, self.url, headers=self.headers, content=self.content, timeout=self.timeout
+        )
+
+
+class Step(Protocol):
+    """One thing to do."""
+
+    def now(self, http: HttpClient) -> Any:
+        """Do it, waiting for it."""
+        ...
+
+    async def soon(self, http: AsyncHttpClient) -> Any:
+        """Do it, letting others run meanwhile."""
+        ...
+
+
+class Send(NamedTuple):
+    """Send a request; the answer is the response."""
+
+    prepared: Prepared
+
+    def now(self, http: HttpClient) -> httpx.Response:
+        """See `Step`."""
+        return http.send(self.prepared.request(http), stream=self.prepared.stream)
+
+    async def soon(self, http: AsyncHttpClient) -> httpx.Response:
+        """See `Step`."""
+        return await http.send(self.prepared.request(http), stream=self.prepared.stream)
+
+
+class Pause(NamedTuple):
+    """Wait for so many seconds."""
+
+    seconds: float
+
+    def now(self, http: HttpClient) -> None:  # noqa: ARG002  # a `Step`
+        """See `Step`."""
+        time.sleep(self.seconds)
+
+    async def soon(self, http: AsyncHttpClient) -> None:  # noqa: ARG002  # a `Step`
+        """See `Step`."""
+        await asyncio.sleep(self.seconds)
+
+
+class Read(NamedTuple):
+    """Read the whole body of a response."""
+
+    response: httpx.Response
+
+    def now(self, http: HttpClient) -> None:  # noqa: ARG002  # a `Step`
+        """See `Step`."""
+        self.response.read()
+
+    async def soon(self, http: AsyncHttpClient) -> None:  # noqa: ARG002  # a `Step`
+        """See `Step`."""
+        await self.response.aread()
+
+
+class Close(NamedTuple):
+    """Let go of a response."""
+
+    response: httpx.Response
+
+    def now(self, http: HttpClient) -> None:  # noqa: ARG002  # a `Step`
+        """See `Step`."""
+        self.response.close()
+
+    async def soon(self, http: AsyncHttpClient) -> None:  # noqa: ARG002  # a `Step`
+        """See `Step`."""
+        await self.response.aclose()
+
+
+class Next:
+    """Read on in the body of a response; the answer is some bytes, or None at its end."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        """Start at the beginning of the body. The same step is taken again and again."""
+        self._response = response
+        self._chunks: Any = None
+
+    def now(self, http: HttpClient) -> bytes | None:  # noqa: ARG002  # a `Step`
+        """See `Step`."""
+        if self._chunks is None:
+            self._chunks = self._response.iter_bytes()
+        return next(cast("Iterator[bytes]", self._chunks), None)
+
+    async def soon(self, http: AsyncHttpClient) -> bytes | None:  # noqa: ARG002  # a `Step`
+        """See `Step`."""
+        if self._chunks is None:
+            self._chunks = self._response.aiter_bytes()
+        return await anext(cast("AsyncIterator[bytes]", self._chunks), None)
+
+
+Steps = Generator["Step | list[T]", Any, None]
+
+
+class Course(Generic[T]):
+    """Steps under way, and what came of the last one."""
+
+    def __init__(self, steps: Steps[T]) -> None:
+        """Begin."""
+        self._steps = steps
+        self.answer: Any = None
+        self.error: httpx.RequestError | None = None
+
+    def go_on(self) -> Step | list[T] | None:
+        """Return the next step to take, the next results, or None when there is neither."""
+        answer, error = self.answer, self.error
+        self.answer = self.error = None
+        try:
+            return self._steps.send(answer) if error is None else self._steps.throw(error)
+        except StopIteration:
+            return None
+
+    def interrupted(self) -> None:
+        """Whoever took a step was interrupted: to the steps that is a broken connection, if they ever go on."""
+        self.error = httpx.ReadError("The caller was interrupted.")
+
+    def close(self) -> None:
+        """Take no further step."""
+        self._steps.close()
+
+
+def pull(course: Course[T], http: HttpClient) -> list[T] | None:
+    """Take steps until there are results; None when there are no more."""
+    while not isinstance(step := course.go_on(), list | None):
+        try:
+            course.answer = step.now(http)
+        except httpx.RequestError as error:
+            course.error = error
+        except BaseException:
+            course.interrupted()
+            raise
+    return step
+
+
+async def pull_async(course: Course[T], http: AsyncHttpClient) -> list[T] | None:
+    """Take steps until there are results; None when there are no more."""
+    while not isinstance(step := course.go_on(), list | None):
+        try:
+            course.answer = await step.soon(http)
+        except httpx.RequestError as error:
+            course.error = error
+        except BaseException:
+            course.interrupted()
+            raise
+    return step
