@@ -1,7 +1,7 @@
-"""Runs a program and notes what it writes and syncs, in the order in which the kernel saw it: ``trace.py LOG PROGRAM ...``.
+"""Runs a program and notes what it writes and syncs, in the order in which it happens: ``trace.py LOG PROGRAM ...``.
 
 A small `strace`, of nothing but Python: every thread is stopped by ptrace(2) where a system call begins and where it
-has returned. A line of LOG is a JSON object, see `Call`. The program has the tracer's input and output, gets its
+has returned. A line of LOG is a JSON object, `reading.Call`. The program has the tracer's input and output, gets its
 SIGTERM, and gives it its exit code; where tracing is not permitted that is NOT_PERMITTED, with the reason on stderr.
 
 It has to be the program's parent, and imports nothing of the project.
@@ -114,6 +114,8 @@ class Tracer:
             self._call(_GET_SYSCALL_INFO, thread, _INFO.size, ctypes.addressof(info))
         except ProcessLookupError:
             return
+        except OSError as error:
+            raise NotPermitted(f"this kernel does not describe system calls to a tracer ({error})") from error
         kind, _, _, _, first, *arguments = _INFO.unpack(info.raw)
         if kind == _ENTRY and (name := self._names.get(first)):
             self._entered(thread, name, arguments)
@@ -131,7 +133,7 @@ class Tracer:
 
     def _path(self, file: int) -> str | None:
         try:
-            return os.readlink(f"/proc/{self._child}/fd/{file}")
+            return os.readlink(f"/proc/{self._child}/fd/{file}")  # noqa: PTH115  # many times a second
         except OSError:
             return None
 

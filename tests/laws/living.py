@@ -144,7 +144,7 @@ class Process:
 
     def close(self) -> None:
         """Stop as a server does that is told to."""
-        self.do(self.engine.close(grace=0))
+        self._runner.run(asyncio.wait_for(self.engine.close(grace=0), PATIENCE))
         self.alive = False
         self._buried = True
         self._runner.close()
