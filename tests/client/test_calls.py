@@ -275,7 +275,7 @@ def test_a_token_that_cannot_be_read_is_said(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_where_to() -> None:
     def where(**settings: Any) -> str:
-        return Mistral(**settings).connection._base  # noqa: SLF001
+        return Mistral(**settings).connection._base
 
     assert where() == where(server="global") == "https://api.mistral.ai"
     assert where(server="eu") == "https://api.eu.mistral.ai"

@@ -50,7 +50,7 @@ class Talk:
         made = raw.post("/v1/conversations", {"inputs": "One", "model": model.name, "tools": TOOLS}).json
         self.path = f"/v1/conversations/{made['conversation_id']}"
 
-    def append(self, stream: bool = True, **more: Any) -> Answer:
+    def append(self, *, stream: bool = True, **more: Any) -> Answer:
         """Run the next turn."""
         return self.raw.post(self.path, {"inputs": "Two", "stream": stream, **more})
 
@@ -119,9 +119,7 @@ def test_a_cancel_reaches_the_model_and_frees_the_conversation(
 
 
 @pytest.mark.parametrize("operation", ["start", "append", "restart"])
-def test_every_operation_is_cancelled_by_the_id_of_its_run(
-    talk: Talk, model: Script, operation: str
-) -> None:
+def test_every_operation_is_cancelled_by_the_id_of_its_run(talk: Talk, model: Script, operation: str) -> None:
     last = talk.raw.get(f"{talk.path}/history").json["entries"][-1]["id"]
     path, body = {
         "start": ("/v1/conversations", {"model": model.name}),

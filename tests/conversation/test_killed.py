@@ -74,10 +74,9 @@ def test_whoever_read_a_run_reads_on_after_a_kill(machine: Machine, model: Scrip
     for _ in range(kills):
         model.reply(Text("Fou"), Text("nd"), model.gate())
     model.reply(Text("Found "), Text("it."), CallPiece(0, "callAAAA2", "get_rate"), CallPiece(0, arguments="{}"))
-    with machine.server() as (raw, kill):
-        with raw.stream("/v1/conversations", BODY | {"model": model.name}) as stream:
-            frames = [stream.frame() for _ in range(FIRST_TURN + 2)]
-            kill()
+    with machine.server() as (raw, kill), raw.stream("/v1/conversations", BODY | {"model": model.name}) as stream:
+        frames = [stream.frame() for _ in range(FIRST_TURN + 2)]
+        kill()
     conversation, path = paths(frames[0].json)
     readings += [Reading(frames[:count]) for count in range(1, len(frames) + 1)]
     if kills == 2:
@@ -114,10 +113,9 @@ def test_whoever_read_a_run_reads_on_after_a_kill(machine: Machine, model: Scrip
 def test_what_was_streamed_and_not_kept_is_discarded_by_name(machine: Machine, model: Script) -> None:
     model.reply(*SEARCH)
     model.reply(Text("Fou"), Text("nd"), model.gate())
-    with machine.server() as (raw, kill):
-        with raw.stream("/v1/conversations", BODY | {"model": model.name}) as stream:
-            frames = [stream.frame() for _ in range(FIRST_TURN + 2)]
-            kill()
+    with machine.server() as (raw, kill), raw.stream("/v1/conversations", BODY | {"model": model.name}) as stream:
+        frames = [stream.frame() for _ in range(FIRST_TURN + 2)]
+        kill()
     _, path = paths(frames[0].json)
     lost = frames[-1].json
     with machine.server() as (raw, _):
@@ -131,11 +129,10 @@ def test_what_was_streamed_and_not_kept_is_discarded_by_name(machine: Machine, m
 
 def test_a_run_that_had_said_nothing_is_carried_on(machine: Machine, model: Script) -> None:
     model.say("Too late.", before=model.gate())
-    with machine.server() as (raw, kill):
-        with raw.stream("/v1/conversations", BODY | {"model": model.name}) as stream:
-            first = stream.frame()
-            model.request(1)
-            kill()
+    with machine.server() as (raw, kill), raw.stream("/v1/conversations", BODY | {"model": model.name}) as stream:
+        first = stream.frame()
+        model.request(1)
+        kill()
     assert first is not None
     conversation, path = paths(first.json)
     with machine.server() as (raw, _):
@@ -205,10 +202,9 @@ def test_a_cancel_after_a_kill_ends_the_run_that_was_begun(machine: Machine, mod
     model.reply(*SEARCH)
     for _ in range(2):
         model.reply(Text("Fou"), Text("nd"), model.gate())
-    with machine.server() as (raw, kill):
-        with raw.stream("/v1/conversations", BODY | {"model": model.name}) as stream:
-            frames = [stream.frame() for _ in range(FIRST_TURN + 2)]
-            kill()
+    with machine.server() as (raw, kill), raw.stream("/v1/conversations", BODY | {"model": model.name}) as stream:
+        frames = [stream.frame() for _ in range(FIRST_TURN + 2)]
+        kill()
     conversation, path = paths(frames[0].json)
     with machine.server() as (raw, _):
         model.request(3)

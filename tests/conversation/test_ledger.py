@@ -27,7 +27,7 @@ TOOLS = [{"type": "web_search"}, {"type": "code_interpreter"}, GET_RATE]
 
 @dataclass
 class Acting(HeldToolset):
-    """A tool whose calls are counted by query. "break" is a defect, "long" says too much, "fail" fails, "stuck" hangs."""
+    """A tool whose calls are counted by query. "break": a defect, "long": too much, "fail": fails, "stuck": hangs."""
 
     came: dict[str, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
 
@@ -44,7 +44,9 @@ class Acting(HeldToolset):
 
     def made(self, conversation: str) -> list[str]:
         """Return the queries of a conversation's calls."""
-        return [json.loads(given).get("query") for _, given, where in self.calls if where.conversation_id == conversation]
+        return [
+            json.loads(given).get("query") for _, given, where in self.calls if where.conversation_id == conversation
+        ]
 
 
 @dataclass
@@ -285,7 +287,9 @@ def test_calls_of_one_turn_are_made_together_and_told_in_order(talk: Talk, model
     model.calls(search("stuck"), search("a"), search("b"))
     asked: Future[Answer] = meanwhile(talk.append, stream=True)
     assert acting.reached.wait(PATIENCE)
-    with talk.raw.follow(f"{talk.path}/runs/{talk.raw.get(f'{talk.path}/runs').json['data'][0]['id']}/events") as stream:
+    with talk.raw.follow(
+        f"{talk.path}/runs/{talk.raw.get(f'{talk.path}/runs').json['data'][0]['id']}/events"
+    ) as stream:
         kinds = [stream.frame() for _ in range(3)]
         assert [frame.event for frame in kinds] == [
             "conversation.response.started", "tool.execution.started", "tool.execution.delta",
@@ -331,9 +335,7 @@ def test_a_tool_is_told_where_its_call_comes_from(talk: Talk, model: Script) -> 
     assert len(events) == 3 * 2 + 1 + 1
 
 
-def test_the_sdks_retry_does_not_make_a_call_again(
-    stages: dict[str, Stage], connect: Any, model: Script
-) -> None:
+def test_the_sdks_retry_does_not_make_a_call_again(stages: dict[str, Stage], connect: Any, model: Script) -> None:
     sdk: SDK = connect(stages[""].url)
     made = sdk.start(inputs="One", tools=TOOLS).conversation_id
     model.calls(search("refund"))

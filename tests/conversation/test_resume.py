@@ -46,9 +46,7 @@ def url(model_server: ScriptedServer) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def forgetful(model_server: ScriptedServer) -> Iterator[str]:
     """Run one that forgets the events of a run that ended as soon as another ends."""
-    with serving(
-        upstream=model_server.url, toolsets={"web_search": ScriptedToolset()}, keep_run_seconds=1e-6
-    ) as url:
+    with serving(upstream=model_server.url, toolsets={"web_search": ScriptedToolset()}, keep_run_seconds=1e-6) as url:
         yield url
 
 
@@ -222,9 +220,7 @@ def test_a_run_that_was_cancelled_is_followed_to_its_end(forgetful: str, model: 
         had.take(followed.after(had.place).frames).check(outputs)
 
 
-def test_a_run_that_says_nothing_yet_is_followed_in_silence(
-    serve: Any, model: Script
-) -> None:
+def test_a_run_that_says_nothing_yet_is_followed_in_silence(serve: Any, model: Script) -> None:
     url = serve(keep_alive_seconds=0.05)
     with model.gate() as gate:
         model.say("At last.", before=gate)

@@ -1,4 +1,4 @@
-"""What happens when two things happen at once: a run, and a deletion, a branch, a run that is not stored, another run."""
+"""What happens when two things happen at once: a run and a deletion, a branch, a run not stored, another run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Talk:
         entries: list[dict[str, Any]] = self.raw.get(f"{self.path}/history").json["entries"]
         return entries
 
-    def append(self, stream: bool = False, **more: Any) -> Answer:
+    def append(self, *, stream: bool = False, **more: Any) -> Answer:
         """Run another turn."""
         return self.raw.post(self.path, {"inputs": "Two", "stream": stream, **more})
 
@@ -184,7 +184,7 @@ def test_what_is_not_stored_reads_what_is_committed(talk: Talk, model: Script, m
     with model.gate() as gate:
         model.call("web_search", {"query": "x"})
         model.say("Two.", before=gate)
-        asked: Future[Answer] = meanwhile(talk.append, True)
+        asked: Future[Answer] = meanwhile(talk.append, stream=True)
         gate.wait_reached()
         for stream in (True, False):
             beside = talk.append(stream, inputs="Beside", store=False)

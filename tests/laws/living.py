@@ -1,5 +1,7 @@
-"""Processes that live and die over one database file: an engine, a model that is a function of its prompt, tools that
-count. A process is run until it is at rest, so that what a law asks for comes out the same each time.
+"""Processes that live and die over one database file.
+
+Each has an engine, a model that is a function of its prompt, and tools that count. A process is run until it is at
+rest, so that what a law asks for comes out the same each time.
 """
 
 from __future__ import annotations

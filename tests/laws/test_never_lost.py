@@ -16,8 +16,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from causerie.engine.runlog import Cursor
 from causerie.engine.replay import Events
+from causerie.engine.runlog import Cursor
 from causerie.errors import BadRequest, CauserieError, Conflict, InvalidRequest, NotFound, UpstreamError
 from causerie.types.requests import AppendRequest, ListRequest, RestartRequest, StartRequest, decode_request
 
@@ -58,9 +58,7 @@ class NeverLost(RuleBasedStateMachine):
         self.send(ask, program, budget, stream=stream, cancels=cancels)
 
     @rule(which=numbers, program=programs, budget=budgets, stream=flags, keyed=flags, cancels=flags)
-    def append(
-        self, which: int, program: list[str], budget: int, *, stream: bool, keyed: bool, cancels: bool
-    ) -> None:
+    def append(self, which: int, program: list[str], budget: int, *, stream: bool, keyed: bool, cancels: bool) -> None:
         if talk := self.talk(which):
             ask = self.asked("append", talk.id, [], talk.known, {}, keyed=keyed)
             self.send(ask, program, budget, stream=stream, cancels=cancels)
@@ -116,7 +114,9 @@ class NeverLost(RuleBasedStateMachine):
             return
         before = streams[-1 - which % min(len(streams), 6)]
         had = [] if forgets else before.events[: cut % (len(before.events) + 1)]
-        again = Sent(before.ask, True, run_id=before.run_id, conversation_id=before.conversation_id, events=[*had])
+        again = Sent(
+            before.ask, stream=True, run_id=before.run_id, conversation_id=before.conversation_id, events=[*had]
+        )
         self.sents.append(again)
         place = Cursor.parse(had[-1].cursor) if had else None
         again.task = self.live.spawn(self.followed(again, place, self.live))
@@ -202,7 +202,9 @@ class NeverLost(RuleBasedStateMachine):
         self.see_that_nothing_was_done_twice()
         assert self.nature.complaints == []
         # Who has been told everything need not be asked again.
-        self.sents = [sent for sent in self.sents if not sent.judged] + [sent for sent in self.sents if sent.judged][-8:]
+        self.sents = [sent for sent in self.sents if not sent.judged] + [sent for sent in self.sents if sent.judged][
+            -8:
+        ]
 
     def hear(self, sent: Sent) -> None:
         """Take in what a client was told of ids, so that it is known what has to be there."""
@@ -318,7 +320,8 @@ class NeverLost(RuleBasedStateMachine):
         if self.live.alive:
             sent.task = self.live.spawn(self.carried(sent, self.live))
         if isinstance(sent.error, Conflict):
-            assert busy and ask.operation == "append", sent.error
+            assert busy, sent.error
+            assert ask.operation == "append", sent.error
         elif isinstance(sent.error, NotFound):
             assert ask.target in self.gone or sent.conversation_id in self.gone, sent.error
         elif isinstance(sent.error, (BadRequest, InvalidRequest)):
@@ -353,7 +356,7 @@ class NeverLost(RuleBasedStateMachine):
             reader = await process.engine.follow_run(HERE, sent.conversation_id, sent.run_id, place)
             await self.read(sent, reader, process)
         except NotFound as error:
-            assert sent.conversation_id in self.gone, error
+            assert sent.conversation_id in self.gone, error  # noqa: PT017  # it may as well not be refused
 
     async def read(self, sent: Sent, reader: Events, process: Process) -> None:
         """Read to the end, or until the process dies."""

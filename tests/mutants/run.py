@@ -1,7 +1,8 @@
 """Breaks the code on purpose and sees the tests turn red: ``python -m tests.mutants.run [WORD ...]``.
 
-Each fault of `mutants.toml` goes alone into a copy of the package, and its tests are run against that copy: each of
-them must fail, and all must be green without it. The work tree is only read. A WORD chooses the faults whose section
+Each fault of `mutants.toml` goes alone into a copy of the package, and its tests are run beside that copy, so that
+servers they start have the fault too: each of them must fail, and all must be green without it. The work tree is only
+read. A WORD chooses the faults whose section
 or name has it.
 
 Faults whose tests need the official SDK are tried with the interpreter in MUTANTS_SDK_PYTHON, or else with the one
@@ -46,14 +47,23 @@ def python_for(mutant: Mutant) -> str:
     return os.environ.get("MUTANTS_SDK_PYTHON", str(SDK_PYTHON)) if mutant.needs_sdk else sys.executable
 
 
+def lay_out(folder: Path, source: Path) -> Path:
+    """Make a work tree of its own: a copy of the package in `source`, beside the tests; return where the copy lies."""
+    copy = folder / "src"
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("tests", "pyproject.toml"):
+        (folder / name).symlink_to(ROOT / name)
+    return copy
+
+
 def run_tests(python: str, tests: Sequence[str], source: Path) -> tuple[int, str]:
-    """Run tests against the package that lies in `source`; return the exit code of pytest and what it printed."""
+    """Run the tests beside `source` against the package in it; return pytest's exit code and what it printed."""
     command = [python, "-m", "pytest", "-q", "-rfE", "--tb=short", "--no-header", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
     environment.pop("REQUIREMENTS_REPORT", None)  # what a broken package does proves nothing
     try:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+            command, cwd=source.parent, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
     except subprocess.TimeoutExpired:
         return -1, f"given up after {PATIENCE:g} seconds"
@@ -79,8 +89,7 @@ def tells_the_copy_apart(python: str, source: Path) -> str | None:
 def attempt(mutant: Mutant, pristine: Path, folder: Path) -> Verdict:
     """Put one fault into a copy and run its tests."""
     started = time.monotonic()
-    source = folder / "src"
-    shutil.copytree(pristine, source)
+    source = lay_out(folder, pristine)
     path = source / "causerie" / mutant.file
     path.write_text(mutant.applied_to(path.read_text("utf-8")), "utf-8")
     code, output = run_tests(python_for(mutant), mutant.tests, source)
@@ -127,8 +136,7 @@ def main(words: list[str]) -> int:
         print("\n".join(found))
         return 1
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        pristine = Path(folder) / "pristine"
-        shutil.copytree(PACKAGE.parent, pristine, ignore=shutil.ignore_patterns("__pycache__"))
+        pristine = lay_out(Path(folder) / "pristine", PACKAGE.parent)
         wrong = {tells_the_copy_apart(python, pristine) for python in {python_for(one) for one in mutants}} - {None}
         if wrong:
             print("\n".join(str(sentence) for sentence in wrong))

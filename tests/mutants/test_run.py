@@ -79,9 +79,11 @@ def test_the_copy_is_what_is_tested(tmp_path: Path) -> None:
 
 
 def test_real_tests_are_run_and_their_failures_named(tmp_path: Path) -> None:
-    (tmp_path / "causerie").mkdir()
-    (tmp_path / "causerie" / "__init__.py").touch()
-    code, output = run.run_tests(run.sys.executable, ["tests/unit/test_step.py"], tmp_path)
+    package = tmp_path / "empty" / "causerie"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    copy = run.lay_out(tmp_path / "copy", package.parent)
+    code, output = run.run_tests(run.sys.executable, ["tests/unit/test_step.py"], copy)
     assert code == 2, output  # there is nothing to import from the copy
     code, output = run.run_tests(run.sys.executable, ["tests/unit/test_step.py"], run.PACKAGE.parent)
     assert code == 0, output

@@ -119,7 +119,9 @@ class Raw:
             yield OpenStream(response)
 
     @contextmanager
-    def hang_up(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Iterator[None]:
+    def hang_up(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> Iterator[None]:
         """Send one request and hang up when the context is left, without waiting for any of the answer."""
         connection = self._asked(method, path, body, headers)
         try:
@@ -139,9 +141,7 @@ class Raw:
         finally:
             connection.close()
 
-    def _asked(
-        self, method: str, path: str, body: Any, headers: dict[str, str] | None
-    ) -> http.client.HTTPConnection:
+    def _asked(self, method: str, path: str, body: Any, headers: dict[str, str] | None) -> http.client.HTTPConnection:
         sent = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         kind = {} if sent is None else {"Content-Type": "application/json"}
         connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)

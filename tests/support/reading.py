@@ -1,6 +1,6 @@
 """A client that reads a run's events in as many pieces as it takes, and knows what of them counts.
 
-`Reading` is deliberately naive: it drops what it is told to discard, groups what is left by entry, and joins the pieces.
+`Reading` is deliberately naive: it drops what it is told to discard, groups the rest by entry, and joins the pieces.
 """
 
 from __future__ import annotations
