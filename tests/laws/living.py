@@ -80,6 +80,7 @@ class Process:
         self.alive, self.fuse, self.heard = True, FOR_EVER, True
         self._nature, self._pending, self._buried = nature, 0, False
         self._parked: list[tuple[str, asyncio.Future[None]]] = []
+        self._unheard: list[asyncio.Future[Any]] = []
         self._runner = asyncio.Runner()
         self._store = SQLiteStore(path)
         self._carry_out, self._look_up = self._store._writer.submit, self._store._read
@@ -168,7 +169,11 @@ class Process:
             connection.close()
         if self._store._lock is not None:
             self._store._lock.release()
-        self._runner.close()  # its ghost finds a store that is closed
+        for future in self._unheard:
+            if not future.done():
+                future.set_exception(StoreUnavailable("The process is dead."))
+                future.exception()
+        self._runner.close()  # what is left of it finds a store that is closed
 
     def _submit(self, job: Any) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
@@ -183,7 +188,8 @@ class Process:
                 self._store._writer._queue.put(None)
                 self._store._writer._thread.join(PATIENCE)
             self.alive = False
-            return loop.create_future()
+            self._unheard.append(loop.create_future())
+            return self._unheard[-1]
         self._pending += 1
         future = self._carry_out(job)
         future.add_done_callback(self._answered)
