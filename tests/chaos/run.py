@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,14 @@ def run(plan: Plan, *, quiet: bool = False) -> tuple[Book, float]:
             print(f"{kills:5d} kills, {book.counts['operations acknowledged']:6d} operations acknowledged, "
                   f"{sum(book.breaches.values())} breaches, {seconds:5.0f} s", flush=True)  # fmt: skip
 
-    whole = False
     try:
         asyncio.run(weather(plan, Scene(folder, "", BEAT_SECONDS, KEEP_SECONDS), book, progress))
-        whole = not book.breaches
-    finally:
-        if whole:
-            shutil.rmtree(folder)
-        else:
-            print(f"what was left is in {folder}", flush=True)
+    except Exception:
+        book.blame("faults", f"the storm broke off: {traceback.format_exc()}")
+    if book.breaches:
+        print(f"what was left is in {folder}", flush=True)
+    else:
+        shutil.rmtree(folder)
     return book, time.monotonic() - started
 
 

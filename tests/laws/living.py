@@ -13,6 +13,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,6 +82,8 @@ class Process:
         self._nature, self._pending, self._buried = nature, 0, False
         self._parked: list[tuple[str, asyncio.Future[None]]] = []
         self._unheard: list[asyncio.Future[Any]] = []
+        self._held: list[tuple[Any, asyncio.Future[Any]]] = []
+        self.holds = False
         self._runner = asyncio.Runner()
         self._store = SQLiteStore(path)
         self._carry_out, self._look_up = self._store._writer.submit, self._store._read
@@ -109,6 +112,12 @@ class Process:
         self.rest()
         return task
 
+    def together(self, *works: Coroutine[Any, Any, Any]) -> list[asyncio.Task[Any]]:
+        """Begin several things in the same instant, and let all that follows come to rest."""
+        tasks = [self._runner.get_loop().create_task(work) for work in works]
+        self.flow()
+        return tasks
+
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Carry something out.
 
@@ -117,10 +126,21 @@ class Process:
         """
         task = self._runner.get_loop().create_task(work)
         self.rest()
-        if task.done():
-            return task.result()
-        assert not self.alive, "nothing happens any more, and it has not come to an end"
-        raise Died
+        if not task.done():  # it waits for a write
+            self.flow()
+        if not self.alive:
+            raise Died
+        assert task.done(), "nothing happens any more, and it has not come to an end"
+        return task.result()
+
+    def hold(self) -> None:
+        """Let no write through until `flow`: the disk is slow."""
+        self.holds = True
+
+    def flow(self) -> None:
+        """Let the writes through that were held, in their order."""
+        self._runner.run(self._let_through())
+        self.rest()
 
     def rest(self) -> None:
         """Run until nothing more can happen by itself."""
@@ -147,7 +167,7 @@ class Process:
 
     def close(self) -> None:
         """Stop as a server does that is told to."""
-        self._runner.run(asyncio.wait_for(self.engine.close(grace=0), PATIENCE))
+        self._runner.run(asyncio.wait_for(self._stopped(), PATIENCE))
         self.alive = False
         self._buried = True
         self._runner.close()
@@ -169,7 +189,7 @@ class Process:
             connection.close()
         if self._store._lock is not None:
             self._store._lock.release()
-        for future in self._unheard:
+        for future in (*self._unheard, *(promised for _, promised in self._held)):
             if not future.done():
                 future.set_exception(StoreUnavailable("The process is dead."))
                 future.exception()
@@ -181,6 +201,9 @@ class Process:
             refused: asyncio.Future[Any] = loop.create_future()
             refused.set_exception(StoreUnavailable("The process is dead."))
             return refused
+        if self.holds:
+            self._held.append((job, loop.create_future()))
+            return self._held[-1][1]
         self.fuse -= 1
         if self.fuse < 0:
             if self.heard:  # what it wrote last is on disk, but nobody is told
@@ -194,6 +217,15 @@ class Process:
         future = self._carry_out(job)
         future.add_done_callback(self._answered)
         return future
+
+    async def _stopped(self) -> None:
+        await asyncio.gather(self.engine.close(grace=0), self._let_through())
+
+    async def _let_through(self) -> None:
+        self.holds, held, self._held = False, self._held, []
+        for job, promised in held:
+            self._unheard.append(promised)
+            self._submit(job).add_done_callback(partial(_hand_on, promised))
 
     def _answered(self, _: asyncio.Future[Any]) -> None:
         self._pending -= 1
@@ -213,6 +245,15 @@ class Process:
             # Besides the store's threads there is nobody who could wake this loop.
             quiet = quiet + 1 if self._pending == 0 and not loop._ready else 0
             assert time.monotonic() < deadline, "it does not come to rest"
+
+
+def _hand_on(promised: asyncio.Future[Any], found: asyncio.Future[Any]) -> None:
+    if promised.done():
+        found.exception()  # whoever asked has gone; the work is done all the same
+    elif error := found.exception():
+        promised.set_exception(error)
+    else:
+        promised.set_result(found.result())
 
 
 class _Model:

@@ -1,7 +1,8 @@
 """Damage to the database of `furnished.py`: by its name, what is done to it, and every fault that must be named.
 
 In the SQL ``:plain`` is the id of the conversation `plain`, ``:plain_3`` of its third entry, ``:cut_call_3`` the call
-that this entry is about, ``:run`` the run under way; ``swap(text, old, new)`` replaces. The faults use the same names.
+that this entry is about and ``:cut_theirs_3`` what the model calls that, ``:run`` the run under way;
+``swap(text, old, new)`` replaces. The faults use the same names.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ LOG: Damage = {
     "a hole in what a run has written": (
         ["DELETE FROM entry WHERE conversation = :busy AND position = 3"],
         ["busy, entry 3: it is missing"],
+    ),
+    "a result that is missing": (
+        ["DELETE FROM entry WHERE id = :answered_3"],
+        ["answered, entry 3: it is missing"],
     ),
     "a hole that two branches stand on": (
         ["DELETE FROM entry WHERE conversation = :parent AND position = 1"],
@@ -95,6 +100,18 @@ LOG: Damage = {
             "answered, entry 4: a chat message comes before the results of the calls answered_call_2",
         ],
     ),
+    "a result of another call": (
+        [
+            """UPDATE entry SET tool_call_id = 'other', body = swap(body, tool_call_id, 'other'),
+            prompt = swap(prompt, tool_call_id, 'other') WHERE id = :parallel_4"""
+        ],
+        [
+            "parallel, entry 4: it answers call other, which is not open here",
+            "parallel, entry 4: a chat message answers call other, which the prompt has not left open",
+            "parallel, entry 6: it comes before the results of the calls parallel_call_2",
+            "parallel, entry 6: a chat message comes before the results of the calls parallel_call_2",
+        ],
+    ),
     "a message between results": (
         [
             "UPDATE entry SET position = 99 WHERE id = :parallel_5",
@@ -116,6 +133,41 @@ LOG: Damage = {
             "waiting, entry 3: it comes before the results of the calls waiting_call_2",
             "waiting, entry 3: a chat message comes before the results of the calls waiting_call_2",
         ],
+    ),
+    "a user who speaks in the middle of a turn": (
+        [
+            """UPDATE entry SET kind = 'message.input', tool_call_id = NULL, covers = 1,
+            body = swap((SELECT body FROM entry WHERE id = :plain_3), :plain_3, id),
+            prompt = (SELECT prompt FROM entry WHERE id = :plain_3) WHERE id = :parallel_9"""
+        ],
+        [
+            "parallel, entry 9: it comes before the results of the calls parallel_call_8",
+            "parallel, entry 9: no chat message of the prompt stands for the entries before it, from 8 on",
+            "parallel, entry 9: a chat message comes before the results of the calls parallel_call_8",
+        ],
+    ),
+    "a model that speaks before the result that a branch began with": (
+        [
+            "UPDATE entry SET position = 99 WHERE id = :cut_3",
+            "UPDATE entry SET position = 3 WHERE id = :cut_4",
+            "UPDATE entry SET position = 4 WHERE id = :cut_3",
+        ],
+        [
+            "cut, entry 3: it comes before the results of the calls parallel_call_2",
+            "cut, entry 3: a chat message comes before the results of the calls parallel_call_2",
+        ],
+    ),
+    "a result for the model's own name of a call": (
+        ["UPDATE entry SET prompt = swap(prompt, :foreign_theirs_2, 'other') WHERE id = :foreign_3"],
+        [
+            "foreign, entry 3: a chat message answers call other, which the prompt has not left open",
+            "foreign, entry 4: a chat message comes before the results of the calls foreign_theirs_2",
+            "foreign, entry 6: the calls that are open behind it are not those that the prompt leaves open",
+        ],
+    ),
+    "a name of the model's for an open call that is lost": (
+        ["UPDATE entry SET private = NULL WHERE id = :foreign_6"],
+        ["foreign, entry 6: the calls that are open behind it are not those that the prompt leaves open"],
     ),
     "a call that is open already": (
         [
@@ -409,6 +461,19 @@ RUNS: Damage = {
 
 FILE: Damage = {
     "an index that is missing": (["DROP INDEX entry_id"], ["the file: index entry_id is missing"]),
+    "an index that lacks rows": (
+        [
+            "DROP INDEX idempotency_expiry",
+            "CREATE INDEX idempotency_expiry ON idempotency (expires_at) WHERE expires_at < ''",
+            "PRAGMA writable_schema = ON",
+            """UPDATE sqlite_schema SET sql = 'CREATE INDEX idempotency_expiry ON idempotency (expires_at)'
+            WHERE name = 'idempotency_expiry'""",
+        ],
+        [
+            *(f"the file: row {row} missing from index idempotency_expiry" for row in (1, 2, 3)),
+            "the file: wrong # of entries in index idempotency_expiry",
+        ],
+    ),
     "a table that is missing": (
         ["DROP TABLE settlement"],
         ["the file: table settlement is missing", "the file: it cannot be read to its end: no such table: settlement"],

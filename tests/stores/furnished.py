@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from causerie.engine.engine import Engine
 from causerie.engine.replay import Answerable
@@ -17,6 +20,7 @@ from causerie.stores.sqlite import SQLiteStore
 from causerie.tools.base import ToolContext, ToolDefinition, ToolResult
 from causerie.types.requests import AppendRequest, RestartRequest, StartRequest, decode_request
 from causerie.types.tools import Tool
+from causerie.upstreams.base import CallDelta, Delta, ModelRequest
 from causerie.upstreams.rehearsal import Rehearsal
 from causerie.upstreams.script import Script
 from tests.support.samples import GET_RATE, GET_TIME
@@ -57,6 +61,29 @@ class Search:
             self.held.set()
             await asyncio.Event().wait()
         return ToolResult(output="Found.")
+
+
+class OtherNames:
+    """An upstream that is a rehearsal, but for the ids of its calls: no client is shown such."""
+
+    def __init__(self, inner: Rehearsal) -> None:
+        self._inner = inner
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
+        async with aclosing(self._inner.stream(request)) as batches:
+            async for batch in batches:
+                yield [self._renamed(delta) if request.model == "foreign" else delta for delta in batch]
+
+    def _renamed(self, delta: Delta) -> Delta:
+        if not (isinstance(delta, CallDelta) and delta.id):
+            return delta
+        return msgspec.structs.replace(delta, id=f"chatcmpl-{delta.id}")
+
+    async def models(self) -> Sequence[str]:
+        return await self._inner.models()
+
+    async def close(self) -> None:
+        await self._inner.close()
 
 
 class Furnisher:
@@ -102,7 +129,7 @@ def furnish(path: Path) -> dict[str, str]:
 
 async def _furnish(path: Path) -> dict[str, str]:
     search = Search()
-    model = Rehearsal(Script.parse(_SCRIPT))
+    model = OtherNames(Rehearsal(Script.parse(_SCRIPT)))
     engine = Engine(SQLiteStore(path), model, toolsets={"web_search": search}, default_model="rehearsal")
     await engine.open()
     there = Furnisher(engine)
@@ -134,11 +161,15 @@ async def _calls(there: Furnisher) -> None:
     """`waiting`: a call without a result. `answered`: with it. `parallel`, and `cut` between. `served`: our tool."""
     (call,) = await there.start("answered", {"inputs": '/call get_rate {"date": "today"}', "tools": [GET_RATE]})
     await there.append("answered", [_result(call)])
+    ask = {"model": "foreign", "inputs": "/call get_rate {}", "tools": [GET_RATE]}
+    (call,) = await there.start("foreign", ask)
+    await there.append("foreign", [_result(call)])
+    await there.append("foreign", "/call get_rate {}")
     await there.start("waiting", {"inputs": "/call get_rate {}", "tools": [GET_RATE]})
-    ask = "/call get_rate {} /call get_time {}"
-    calls = await there.start("parallel", {"inputs": ask, "tools": [GET_RATE, GET_TIME]})
+    both = "/call get_rate {} /call get_time {}"
+    calls = await there.start("parallel", {"inputs": both, "tools": [GET_RATE, GET_TIME]})
     await there.append("parallel", [_result(call) for call in calls])
-    await there.append("parallel", ask)
+    await there.append("parallel", both)
     await there.restart("cut", "parallel", 2, [_result(calls[0])])
     await there.start("served", {"inputs": "/call web_search {}", "tools": [{"type": "web_search"}]})
 

@@ -59,10 +59,10 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Sound:
     path = tmp_path_factory.mktemp("furnished") / "chats.db"
     names = furnish(path)
     with closing(sqlite3.connect(path)) as connection:
-        query = "SELECT position, id, tool_call_id FROM entry WHERE conversation = ?"
+        query = "SELECT position, id, tool_call_id, private ->> 'upstream_id' FROM entry WHERE conversation = ?"
         for name, id_ in [*names.items()]:
-            for position, entry, call in connection.execute(query, [id_]):
-                names |= {f"{name}_{position}": entry}
+            for position, entry, call, theirs in connection.execute(query, [id_]):
+                names |= {f"{name}_{position}": entry} | ({f"{name}_theirs_{position}": theirs} if theirs else {})
                 names |= {f"{name}_call_{position}": call} if call and call not in names.values() else {}
         running = "SELECT run_id FROM conversation WHERE id = ?"
         (names["run"],) = connection.execute(running, [names["busy"]]).fetchone()
@@ -71,7 +71,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Sound:
 
 def test_a_sound_database_is_said_to_be_ok(sound: Sound) -> None:
     assert sound.named(sound.path) == []
-    assert str(check(sound.path)) == "ok: 13 conversations, 45 entries"
+    assert str(check(sound.path)) == "ok: 14 conversations, 51 entries"
 
 
 @pytest.mark.parametrize("name", DAMAGE)
@@ -88,7 +88,7 @@ def test_every_relation_is_damaged_somewhere() -> None:
 
 def test_what_was_found_is_counted(sound: Sound, tmp_path: Path) -> None:
     path = sound.damaged(tmp_path / "chats.db", "UPDATE conversation SET head = 5 WHERE id = :served")
-    assert str(check(path)) == "2 faults in 13 conversations, 45 entries"
+    assert str(check(path)) == "2 faults in 14 conversations, 51 entries"
 
 
 def test_every_page_that_is_lost_is_noticed(sound: Sound, tmp_path: Path) -> None:
@@ -139,8 +139,8 @@ def test_a_server_that_starts_during_a_checkup_makes_it_begin_again(sound: Sound
         counts.append(found)
         return int(found)
 
-    assert read_beside(path, count) == 44
-    assert counts == [45, 44]
+    assert read_beside(path, count) == 50
+    assert counts == [51, 50]
 
 
 def test_a_path_with_odd_signs_is_read(sound: Sound, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_of_a_large_database_it_is_told_how_far_the_checkup_is(sound: Sound, mon
     check(sound.path, said.append)
     assert said[0] == f"reading every page of {sound.path}"
     assert len(said) >= 5
-    assert all(line.endswith(" of 45 entries") for line in said[1:])
+    assert all(line.endswith(" of 51 entries") for line in said[1:])
 
 
 @pytest.mark.parametrize(

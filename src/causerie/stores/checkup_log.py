@@ -45,9 +45,11 @@ class Log:
         self._cuts = cuts
         self._ids = set[str]()
         self._open = dict[str, str]()  # calls without a result, and what the upstream calls them
+        self._late = set[str]()  # those of them that something came before: that is said once
         self._answering = False
         self._loose = list[tuple[EntryRow, _Private]]()  # entries whose chat message comes with a later one
         self._asked = set[str]()  # calls of the prompt that no chat message has answered yet
+        self._late_asked = set[str]()  # likewise
 
     def feed(self, row: EntryRow) -> list[str]:
         """Take the next entry; return what is wrong with it."""
@@ -80,15 +82,14 @@ class Log:
             yield f"its row is about call {row.tool_call_id}, its body about {call}"
 
     def _order(self, row: EntryRow) -> Iterator[str]:
-        call = str(row.tool_call_id)
+        call, late = str(row.tool_call_id), self._open.keys() - self._late
         if row.kind == "function.result":
             if call not in self._open:
                 yield f"it answers call {call}, which is not open here"
             self._open.pop(call, None)
-            self._answering = bool(self._open)
-            return
-        if self._answering or (self._open and row.kind == "message.input"):
-            yield f"it comes before the results of the calls {', '.join(sorted(self._open))}"
+        elif late and (self._answering or row.kind == "message.input"):
+            self._late |= late
+            yield f"it comes before the results of the calls {', '.join(sorted(late))}"
         if row.kind == "function.call":
             if call in self._open:
                 yield f"it makes call {call}, which is open already"
@@ -135,10 +136,12 @@ class Log:
                 if message.tool_call_id not in self._asked:
                     yield f"a chat message answers call {message.tool_call_id}, which the prompt has not left open"
                 self._asked.discard(str(message.tool_call_id))
-            elif message.role not in {"user", "assistant"}:
+                continue
+            if message.role not in {"user", "assistant"}:
                 yield f"a chat message is of role {message.role}"
-            elif self._asked:
-                yield f"a chat message comes before the results of the calls {', '.join(sorted(self._asked))}"
+            if late := self._asked - self._late_asked:
+                self._late_asked |= late
+                yield f"a chat message comes before the results of the calls {', '.join(sorted(late))}"
             self._asked |= {call.id for call in message.tool_calls}
 
 
