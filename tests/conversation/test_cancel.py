@@ -95,7 +95,7 @@ def test_a_cancel_reaches_the_model_and_frees_the_conversation(
 ) -> None:
     with model.gate() as gate:
         held(model, gate)
-        asked: Future[Answer] = meanwhile(talk.append, stream)
+        asked: Future[Answer] = meanwhile(talk.append, stream=stream)
         gate.wait_reached()
         (run,) = talk.cancel()
         after = talk.goes_on()

@@ -63,7 +63,7 @@ def talk(url: str, model: Script) -> Talk:
 def test_deleting_wins_over_a_run(talk: Talk, model: Script, meanwhile: Any, stream: bool) -> None:
     with model.gate() as gate:
         model.reply(Text("Sev"), gate)
-        asked: Future[Answer] = meanwhile(talk.append, stream)
+        asked: Future[Answer] = meanwhile(talk.append, stream=stream)
         gate.wait_reached()
         assert talk.raw.delete(talk.path).status == 204
         assert talk.raw.get(talk.path).status == 404
@@ -130,7 +130,7 @@ def test_a_second_run_is_told_which_is_in_the_way(talk: Talk, model: Script, mea
         gate.wait_reached()
         (run, _) = talk.raw.get(f"{talk.path}/runs").json["data"]
         for stream in (True, False):
-            second = talk.append(stream)
+            second = talk.append(stream=stream)
             assert second.status == 409
             assert run["id"] in second.json["message"]
         gate.open()
@@ -187,7 +187,7 @@ def test_what_is_not_stored_reads_what_is_committed(talk: Talk, model: Script, m
         asked: Future[Answer] = meanwhile(talk.append, stream=True)
         gate.wait_reached()
         for stream in (True, False):
-            beside = talk.append(stream, inputs="Beside", store=False)
+            beside = talk.append(stream=stream, inputs="Beside", store=False)
             assert beside.status == 200
             told = [message["content"] for message in model.last.messages]
             assert told == ["One", "Answer 1", "Beside"]

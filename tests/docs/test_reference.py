@@ -23,6 +23,7 @@ from .pages import ROOT, anchors
 
 REFERENCE = (ROOT / "docs/reference.md").read_text("utf-8")
 SETTINGS_PAGE = (ROOT / "docs/settings.md").read_text("utf-8")
+COMMAND_PAGES = SETTINGS_PAGE + (ROOT / "docs/operating.md").read_text("utf-8")
 MODULES = (completion, content, entries, events, responses, tools)
 STRUCTS = [struct for module in MODULES for struct in api.structs(module)]
 
@@ -114,7 +115,7 @@ def test_a_setting_is_documented(setting: reference.Setting) -> None:
 def test_every_command_and_flag_is_documented() -> None:
     words = set(command_line(cli.causerie))
     assert {"causerie serve", "--port", "--config", "--version"} <= words
-    shown = set(re.findall(r"`([^`\n]+)`", REFERENCE + SETTINGS_PAGE))
+    shown = set(re.findall(r"`([^`\n]+)`", REFERENCE + COMMAND_PAGES))
     assert [word for word in sorted(words) if not any(re.search(rf"(^| ){word}$", code) for code in shown)] == []
 
 

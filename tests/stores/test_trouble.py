@@ -328,11 +328,12 @@ def test_a_damaged_row_is_a_503_and_named_by_a_checkup(
 
     with causerie("--data", data, cwd=tmp_path) as (_, url):
         raw = Raw(url)
-        refused(raw.get(f"/v1/conversations/{damaged}/history"))
+        if column == "body":  # what is shown is read alone
+            refused(raw.get(f"/v1/conversations/{damaged}/history"))
         refused(raw.post(f"/v1/conversations/{damaged}", {"inputs": "Still there?"}))
     faults = [str(fault) for fault in check(data / DATABASE).faults]
     assert faults
-    assert all(fault.startswith(f"local/{damaged}, entry 4: ") for fault in faults)
+    assert [fault for fault in faults if not fault.startswith(f"local/{damaged}, entry 4: ")] == []
 
 
 def test_no_page_that_is_lost_is_a_fault_of_the_servers(tmp_path: Path, data: Path) -> None:

@@ -95,7 +95,7 @@ class SQLiteStore:
 
     async def entries(self, workspace: str, ranges: Sequence[Range]) -> list[EntryRow]:
         """Return entry rows; see `Store.entries`."""
-        found = await self._read(lambda db: rows.over(db, SQL["entries"], workspace, ranges))
+        found = await self._read(lambda db: rows.sound(rows.over(db, SQL["entries"], workspace, ranges)))
         return [
             EntryRow(
                 position=position, id=id_, kind=kind, body=body, tool_call_id=call, prompt=prompt, covers=covers,
@@ -107,7 +107,7 @@ class SQLiteStore:
     async def bodies(self, workspace: str, ranges: Sequence[Range], *, messages_only: bool = False) -> list[bytes]:
         """Return entries as the API shows them; see `Store.bodies`."""
         name = "messages" if messages_only else "bodies"
-        found = await self._read(lambda db: rows.over(db, SQL[name], workspace, ranges))
+        found = await self._read(lambda db: rows.sound(rows.over(db, SQL[name], workspace, ranges)))
         return [body for (body,) in found]
 
     async def locate(self, workspace: str, ranges: Sequence[Range], entry_id: str) -> Place | None:

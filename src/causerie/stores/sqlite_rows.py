@@ -41,6 +41,19 @@ def over(db: sqlite3.Connection, statement: str, workspace: str, ranges: Sequenc
     return [row for part in ranges for row in db.execute(statement, {"workspace": workspace, **part._asdict()})]
 
 
+def sound(found: list[Any]) -> list[Any]:
+    """Return rows as they are; all that is stored is text, and damage that SQLite does not see shows as what is none.
+
+    Raises:
+        UnicodeDecodeError: a row is damaged.
+    """
+    for row in found:
+        for value in row:
+            if isinstance(value, bytes):
+                value.decode()
+    return found
+
+
 def load(db: sqlite3.Connection, workspace: str, conversation_id: str, *, announced: bool) -> ConversationRow:
     """Read a conversation; see `Store.load`."""
     query = {"workspace": workspace, "id": conversation_id, "announced": announced}
