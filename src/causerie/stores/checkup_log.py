@@ -45,8 +45,8 @@ class Log:
         self._cuts = cuts
         self._ids = set[str]()
         self._open = dict[str, str]()  # calls without a result, and what the upstream calls them
-        self._late = set[str]()  # those of them that something came before: that is said once
-        self._answering = False
+        self._due = set[str]()  # those of them whose turn is over: only their results can follow
+        self._late = set[str]()  # those that something came before all the same: that is said once
         self._loose = list[tuple[EntryRow, _Private]]()  # entries whose chat message comes with a later one
         self._asked = set[str]()  # calls of the prompt that no chat message has answered yet
         self._late_asked = set[str]()  # likewise
@@ -58,8 +58,7 @@ class Log:
     def close(self) -> list[str]:
         """The history ends here; return what is wrong with its last entry."""
         faults = [] if self._may_wait(self._loose) else ["no chat message of the prompt stands for it"]
-        calls = {private.upstream_id or row.tool_call_id for row, private in self._loose if row.kind == "function.call"}
-        if set(self._open.values()) != self._asked | calls:
+        if set(self._open.values()) != self._asked:
             faults.append("the calls that are open behind it are not those that the prompt leaves open")
         return faults
 
@@ -82,12 +81,13 @@ class Log:
             yield f"its row is about call {row.tool_call_id}, its body about {call}"
 
     def _order(self, row: EntryRow) -> Iterator[str]:
-        call, late = str(row.tool_call_id), self._open.keys() - self._late
+        call = str(row.tool_call_id)
+        late = (self._open.keys() if row.kind == "message.input" else self._open.keys() & self._due) - self._late
         if row.kind == "function.result":
             if call not in self._open:
                 yield f"it answers call {call}, which is not open here"
             self._open.pop(call, None)
-        elif late and (self._answering or row.kind == "message.input"):
+        elif late:
             self._late |= late
             yield f"it comes before the results of the calls {', '.join(sorted(late))}"
         if row.kind == "function.call":
@@ -95,9 +95,8 @@ class Log:
                 yield f"it makes call {call}, which is open already"
             private = _private(row)
             self._open[call] = (private and private.upstream_id) or call
-        # Where a turn or a branch ends with open calls, only their results can follow.
         if row.prompt is not None or row.position in self._cuts:
-            self._answering = bool(self._open)
+            self._due = set(self._open)
 
     def _prompt(self, row: EntryRow) -> list[str]:
         private = _private(row)
