@@ -38,6 +38,7 @@ LIBRARIES = {
     "structlog": {"engine", "server", "build", "logs"},
     "subprocess": {"tools"},
     "uvicorn": {"build"},
+    "uvloop": {"build"},
     "yarl": {"upstreams", "tools"},  # the URLs of aiohttp
 }
 """Who may use what. A library that is not here may be used by nobody; what the standard library has, by everybody."""

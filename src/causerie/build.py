@@ -31,6 +31,12 @@ from causerie.upstreams.router import Router
 from causerie.upstreams.script import Script
 
 
+try:
+    import uvloop
+except ImportError:  # pragma: no cover  # Windows
+    uvloop = None  # type: ignore[assignment]
+
+
 def build_engine(
     settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None, path: Path | None = None
 ) -> Engine:
@@ -125,8 +131,8 @@ def database(place: str | Path) -> Path:
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the fastest event loop there is."""
-    return uvicorn.Config("", loop="auto").get_loop_factory()
+    """Return what makes the event loop of an engine in process; None where asyncio's own has to do."""
+    return uvloop.new_event_loop if uvloop else None
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.raw import Answer, Raw
-from tests.support.running import serving
+from tests.support.stage import serving
 from tests.support.scripted import Script, ScriptedServer
 
 pytestmark = pytest.mark.requirement("C-235")

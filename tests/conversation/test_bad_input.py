@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.raw import Answer, Raw
 from tests.support.replies import PATIENCE
-from tests.support.running import serving
+from tests.support.stage import serving
 from tests.support.scripted import Script, ScriptedServer
 
 MODEL = b'"model":"MODEL"'

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.raw import Answer, Raw
-from tests.support.running import serving
+from tests.support.stage import serving
 from tests.support.samples import FOREIGN_HISTORY, GET_RATE, user
 from tests.support.scripted import Script, ScriptedServer
 

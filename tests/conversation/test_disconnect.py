@@ -11,7 +11,7 @@ import pytest
 from tests.support.raw import Raw
 from tests.support.reading import CANCELLED, DONE, Reading
 from tests.support.replies import PATIENCE, Text
-from tests.support.running import serving
+from tests.support.stage import serving
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK
 
