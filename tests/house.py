@@ -38,12 +38,12 @@ LIBRARIES = {
     "structlog": {"engine", "server", "build", "logs"},
     "subprocess": {"tools"},
     "uvicorn": {"build"},
-    "uvloop": {"build"},
     "yarl": {"upstreams", "tools"},  # the URLs of aiohttp
 }
 """Who may use what. A library that is not here may be used by nobody; what the standard library has, by everybody."""
 
 CATCH_ALL = {
+    "causerie.client.crossing": 1,  # a thread hands on what ended it to whoever waits for it
     "causerie.engine.run": 1,  # the edge of a run: what nobody foresaw ends this run and no other
     "causerie.server.edge": 1,  # the edge of a request: a defect of ours is a 500 with a correlation id
     "causerie.stores.writer": 3,  # a thread hands on what a job raised to whoever waits for the job

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,12 +29,6 @@ from causerie.upstreams.openai_chat import OpenAIChat
 from causerie.upstreams.rehearsal import Rehearsal
 from causerie.upstreams.router import Router
 from causerie.upstreams.script import Script
-
-
-try:
-    import uvloop
-except ImportError:  # pragma: no cover  # Windows
-    uvloop = None  # type: ignore[assignment]
 
 
 def build_engine(
@@ -128,11 +122,6 @@ def back_up(source: str, target: str, *, force: bool, told: checkup.Told) -> bac
 def database(place: str | Path) -> Path:
     """Return the file of a database at `place`, a file or a data directory; ``:memory:`` is one too."""
     return Path(Settings(data=str(place)).database if Path(place).is_dir() else place)
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the event loop of an engine in process; None where asyncio's own has to do."""
-    return uvloop.new_event_loop if uvloop else None
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:

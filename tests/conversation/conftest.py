@@ -26,9 +26,9 @@ from typing import Any
 import pytest
 
 from tests.support.raw import Raw
-from tests.support.stage import serving
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK, WAYS, Clients, Way
+from tests.support.stage import serving
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ import pytest
 
 from tests.support.raw import Answer, Frame, OpenStream, Raw
 from tests.support.replies import PATIENCE, CallPiece, Text
-from tests.support.stage import serving
 from tests.support.samples import GET_RATE, user
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK
+from tests.support.stage import serving
 
 OPERATIONS = ("start_stream", "append_stream", "restart_stream")
 

@@ -19,9 +19,9 @@ from causerie.tools.base import ToolContext, ToolResult
 from tests.support.library import utils
 from tests.support.raw import Answer, Raw
 from tests.support.replies import PATIENCE, Bytes, Hangup, Text
-from tests.support.stage import serving
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK
+from tests.support.stage import serving
 from tests.support.toolset import ScriptedToolset
 
 SEARCH = {"type": "web_search"}
