@@ -21,9 +21,11 @@ from causerie.client.crossing import Cross, EngineThread
 from causerie.client.utils import BackoffStrategy, RetryConfig
 from causerie.errors import StoreInUse, UpstreamUnavailable
 from causerie.settings import ModelRoute, Settings
+from causerie.tools.base import ToolContext, ToolResult
 from tests.support.replies import PATIENCE
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.stage import BEHIND, serving
+from tests.support.toolset import ScriptedToolset
 
 AT_ONCE = RetryConfig("backoff", BackoffStrategy(1, 1, 1, 60_000, 0), retry_connection_errors=True)
 
@@ -484,6 +486,24 @@ def test_a_stream_is_closed_by_another_thread(causerie: Causerie, model: Script,
         gate.wait_reached()
         stream.close()
         assert reading.result(PATIENCE) == []
+
+
+def test_a_tool_talks_to_the_engine_that_calls_it(model_server: ScriptedServer, model: Script) -> None:
+    class Asking(ScriptedToolset):
+        """Asks the engine that it is called by, first in a way that could only wait for itself."""
+
+        async def call(self, name: str, arguments: str, context: ToolContext) -> ToolResult:
+            with pytest.raises(errors.ConnectionFailed, match="_async"):
+                causerie.beta.conversations.start(inputs="From a tool")
+            made = await causerie.beta.conversations.start_async(inputs="From a tool")
+            return ToolResult(output=str(made.outputs[0].content))
+
+    model.call("web_search", {"query": "x"})
+    toolsets = {"web_search": Asking()}
+    with Causerie(upstream=model_server.url, model=model.name, toolsets=toolsets) as causerie:
+        made = causerie.beta.conversations.start(inputs="x", tools=[{"type": "web_search"}])
+        assert made.outputs[-1].content == "Answer 3"
+        assert [one.json["messages"][-1]["content"] for one in model.requests] == ["x", "From a tool", "Answer 2"]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ SECTIONS = (
     "idempotency",
     "ledger",
     "runs",
+    "in process",
     "checkup",
     "store",
     "fold",
