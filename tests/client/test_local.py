@@ -19,7 +19,6 @@ from causerie import Causerie
 from causerie.client import Mistral, errors, models
 from causerie.client.crossing import Cross, EngineThread
 from causerie.client.utils import BackoffStrategy, RetryConfig
-from causerie.errors import StoreInUse, UpstreamUnavailable
 from causerie.settings import ModelRoute, Settings
 from causerie.tools.base import ToolContext, ToolResult
 from tests.support.replies import PATIENCE
@@ -425,7 +424,7 @@ def test_closing_does_not_wait_for_ever(
 def test_one_that_is_let_go_closes_by_itself(tmp_path: Path) -> None:
     causerie = Causerie(tmp_path / "chats.db")
     made = causerie.beta.conversations.start(inputs="x")
-    with pytest.raises(StoreInUse, match="is open in process"):
+    with pytest.raises(errors.StoreInUse, match="is open in process"):
         Causerie(tmp_path / "chats.db")
     thread = causerie.connection.thread
     del causerie
@@ -458,13 +457,13 @@ def test_settings_are_those_of_the_server(
     with Causerie(tmp_path) as causerie:  # a server's directory is one of ours
         run = causerie.beta.conversations.list_runs(conversation_id=made.conversation_id).data[0]
         assert run.bounds.max_seconds == 600
-    with pytest.raises(StoreInUse), Causerie(tmp_path), Causerie(settings=known):
+    with pytest.raises(errors.StoreInUse), Causerie(tmp_path), Causerie(settings=known):
         pass
 
 
 def test_a_model_server_that_is_away_is_said_when_it_is_asked(threads: ThreadPoolExecutor) -> None:
     with Causerie(upstream="http://127.0.0.1:9/v1", model="any") as causerie:
-        with pytest.raises(UpstreamUnavailable):
+        with pytest.raises(errors.UpstreamUnavailable):
             causerie.beta.conversations.start(inputs="x")
         with causerie.beta.conversations.start_stream(inputs="x") as stream:
             assert type(list(stream)[-1].data) is models.ResponseErrorEvent

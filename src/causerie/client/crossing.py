@@ -163,7 +163,7 @@ class Cross:
     def now(self, http: object) -> Any:  # noqa: ARG002  # a `Step`
         """See `Step`."""
         if self._thread.here:
-            raise ConnectionFailed("On the engine's own thread a plain call would wait for itself: call the _async one.")
+            raise ConnectionFailed("On the engine's own thread a plain call waits for itself: take the _async one.")
         future = self._begun()
         try:
             answer = future.result(self._seconds)
