@@ -7,9 +7,10 @@ fits the conversation is not known here.
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from causerie.errors import BadRequest, InvalidRequest
 
@@ -22,6 +23,8 @@ T = TypeVar("T")
 HandoffExecution = Literal["client", "server"]
 OnDisconnect = Literal["continue", "cancel"]
 AgentVersion = str | int
+Page = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+PageSize = Annotated[int, Meta(ge=1, le=1000)]
 
 MAX_DEPTH = 128
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*+"', re.DOTALL)
@@ -88,8 +91,8 @@ RunRequest = StartRequest | AppendRequest | RestartRequest
 class ListRequest(Struct, kw_only=True):
     """list: a page of conversations, newest first, whose metadata has every pair of `metadata`."""
 
-    page: int = 0
-    page_size: int = 100
+    page: Page = 0
+    page_size: PageSize = 100
     metadata: dict[str, Any] | None = None
 
 
