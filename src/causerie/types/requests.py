@@ -7,6 +7,7 @@ fits the conversation is not known here.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -118,6 +119,18 @@ def decode_request(data: bytes, kind: type[T]) -> T:
         return _convert(plain, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error, data) from None
+
+
+def decode_query(given: Mapping[str, Any], kind: type[T]) -> T:
+    """Make a request of query parameters; numbers and the like may come as text.
+
+    Raises:
+        InvalidRequest: a parameter is missing, unknown or wrong; its `loc` says which.
+    """
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(error, given, root="query") from None
 
 
 def invalid(error: msgspec.ValidationError, plain: Any = None, root: str = "body") -> InvalidRequest:
