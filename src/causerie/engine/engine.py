@@ -62,7 +62,7 @@ class Engine:
             owner=self._owner, cache_bytes=cache_bytes, keep_seconds=keep_seconds, beat_seconds=beat_seconds,
         )  # fmt: skip
         self._recent, self._runs = self._supervisor.recent, self._supervisor.runs
-        self.agents = Agents(store, self._ids, self._clock, self._toolsets)
+        self.agents = Agents(store, self._ids, self._clock, self._toolsets, self._check_serving)
         self._repeats = Repeats(store, self._supervisor, self._clock)
 
     async def open(self, *, adopt: bool = False) -> None:
