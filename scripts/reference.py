@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from causerie.settings import SETTINGS, ModelRoute, Setting, UpstreamSettings, table_of
+from causerie.setting import Setting, table_of
+from causerie.settings import SETTINGS, ModelRoute, UpstreamSettings
 from scripts.api import reference_page, table
 
 PAGES = Path(__file__).resolve().parent.parent / "docs"

@@ -15,7 +15,8 @@ import click
 
 from causerie import build
 from causerie.errors import CauserieError
-from causerie.settings import CONFIG, CONFIG_VARIABLE, SETTINGS, Setting, Settings, load
+from causerie.setting import Setting
+from causerie.settings import CONFIG, CONFIG_VARIABLE, SETTINGS, Settings, load
 from causerie.version import VERSION
 
 FAULTY = 1
