@@ -22,7 +22,7 @@ MEDIAN_FUNCTION = 10
 
 GROUND = ("errors", "ids", "sse", "version")
 PORTS = ("upstreams", "stores", "tools")
-ROOF = ("setting", "settings", "banner", "logs", "build", "cli", "__main__", "__init__")
+ROOF = ("setting", "settings", "banner", "logs", "build", "chat", "cli", "__main__", "__init__")
 FLOORS = (GROUND, ("types",), PORTS, ("engine",), ("server", "client"), ROOF)
 """From the ground up. A file of the ground or the roof is named itself; elsewhere a room is a folder."""
 
@@ -33,6 +33,7 @@ LIBRARIES = {
     "click": {"build", "cli"},
     "httpx2": {"client"},
     "msgspec": {"types", *PORTS, "engine", "server", "client", *ROOF},
+    "rich": {"chat"},
     "sqlite3": {"stores"},
     "starlette": {"server", "build"},
     "structlog": {"engine", "server", "build", "logs"},
@@ -41,6 +42,9 @@ LIBRARIES = {
     "yarl": {"upstreams", "tools"},  # the URLs of aiohttp
 }
 """Who may use what. A library that is not here may be used by nobody; what the standard library has, by everybody."""
+
+LATE = {("causerie.cli", "causerie.chat.command")}
+"""What may import what in a function: drawing on terminals would cost every server its start."""
 
 CATCH_ALL = {
     "causerie.engine.run": 1,  # the edge of a run: what nobody foresaw ends this run and no other
@@ -166,7 +170,7 @@ def hidden_imports(house: House) -> list[str]:
         f"{module.name}:{item.line} imports {item.target} out of sight"
         for module in house.modules.values()
         for item in module.imports
-        if item.hidden
+        if item.hidden and (module.name, item.target) not in LATE
     ]
 
 

@@ -66,7 +66,7 @@ class UpstreamSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_field
             SettingsError: one of them cannot be used.
         """
         check_values(self)
-        force_setattr(self, "url", _base_url(self.url, "url"))
+        force_setattr(self, "url", base_url(self.url, "url"))
         if self.api_key_env is not None:
             if self.api_key is not None:
                 raise SettingsError("api_key and api_key_env are both given; one is enough")
@@ -130,7 +130,7 @@ class Settings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.database_url is not None:
             raise SettingsError("database_url: PostgreSQL comes in a later version; until then, give data a directory")
         if self.upstream is not None:
-            force_setattr(self, "upstream", _base_url(self.upstream, "upstream"))
+            force_setattr(self, "upstream", base_url(self.upstream, "upstream"))
         _check_use(self)
         _check_routes(self)
 
@@ -272,10 +272,15 @@ def _check_routes(settings: Settings) -> None:
         raise SettingsError(f"upstreams.{unused[0]}: no entry of models leads to it, so it would never be asked")
 
 
-def _base_url(url: str, where: str) -> str:
+def base_url(url: str, where: str, example: str = "http://127.0.0.1:8000/v1") -> str:
+    """Return a base URL without the slash at its end.
+
+    Raises:
+        SettingsError: it is none, or holds a password.
+    """
     parts = _parse_url(url)
     if parts is None:
-        raise SettingsError(f"{where}: expected a base URL such as http://127.0.0.1:8000/v1, got {url!r}")
+        raise SettingsError(f"{where}: expected a base URL such as {example}, got {url!r}")
     if parts.username or parts.password:
         raise SettingsError(f"{where}: a URL is shown and logged, so leave the password for {parts.hostname} out of it")
     return url.rstrip("/")
