@@ -136,7 +136,7 @@ def _operation(one: Operation, fields: Fields) -> str:
     ours = " An addition: the official SDK does not know it." if one.ours else ""
     parts = [f"### {_title(one)}", f"{_request(one)}: {one.summary}{ours}"]
     if one.request is not None:
-        parts += ["In the query:" if one.method == "GET" else "In the body:", _table_of(one.request, fields)]
+        parts += ["In the query:" if one.in_query else "In the body:", _table_of(one.request, fields)]
     parts.append(f"Answers {one.status} with {_answers(one)}.")
     return "\n\n".join(parts)
 

@@ -14,10 +14,10 @@ from typing import Any
 import click
 
 from causerie import build
-from causerie.chat.options import CHAT, EVERYWHERE, IN_PROCESS, ChatSettings
+from causerie.chat.options import CHAT, EVERYWHERE, IN_PROCESS, options_of
 from causerie.errors import CauserieError
 from causerie.setting import Setting
-from causerie.settings import CONFIG, CONFIG_VARIABLE, SETTINGS, Settings, load, load_table
+from causerie.settings import CONFIG, CONFIG_VARIABLE, SETTINGS, Settings, load
 from causerie.version import VERSION
 
 FAULTY = 1
@@ -153,7 +153,7 @@ def chat(config: str | None, message: str | None, *, listed: bool, **flags: Any)
     # What draws on terminals costs a server nothing.
     from causerie.chat import command  # noqa: PLC0415
 
-    return command.run(load(flags, config), load_table("chat", ChatSettings, flags, config), message, listed=listed)
+    return command.run(load(flags, config), options_of(flags, config), message, listed=listed)
 
 
 @causerie.command(help=_CHECK, context_settings=_WIDE)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from causerie import Causerie
 from causerie.client import Mistral
 from tests.support.replies import PATIENCE
 from tests.support.running import serving
@@ -22,6 +23,7 @@ COMMAND = [sys.executable, "-m", "causerie", "chat"]
 PROMPT = r"(?:^|\n)> "
 
 Talk = Callable[..., Terminal]
+Stored = Callable[..., str]
 Piped = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -53,10 +55,27 @@ def conversations(url: str) -> Iterator[Any]:
         yield client.beta.conversations
 
 
-@pytest.fixture
-def where(url: str, model: Script) -> list[str]:
+@pytest.fixture(params=["over HTTP", "in process"])
+def where(request: pytest.FixtureRequest, url: str, model_server: ScriptedServer, model: Script) -> list[str]:
     """Say where the conversation is held and with whom: the flags of it."""
-    return ["--url", url, "--model", model.name]
+    if request.param == "over HTTP":
+        return ["--url", url, "--model", model.name]
+    return ["--data", "data", "--upstream", model_server.url, "--model", model.name]
+
+
+@pytest.fixture
+def stored(where: list[str], conversations: Any, model_server: ScriptedServer, model: Script, tmp_path: Path) -> Stored:
+    """Start a conversation where the chat is going to be; return its id."""
+
+    def start(**how: Any) -> str:
+        if "--url" in where:
+            made: str = conversations.start(model=model.name, **how).conversation_id
+            return made
+        (tmp_path / "data").mkdir()
+        with Causerie(tmp_path / "data", upstream=model_server.url, model=model.name) as causerie:
+            return causerie.beta.conversations.start(**how).conversation_id
+
+    return start
 
 
 @pytest.fixture

@@ -6,17 +6,17 @@ import base64
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from causerie import Causerie
 from tests.client.canned import canned, stream
 from tests.support.replies import PATIENCE, Reasoning, Text
 from tests.support.samples import GET_RATE
 from tests.support.scripted import Script
 from tests.support.spawned import environment
 
-from .conftest import COMMAND, Piped
+from .conftest import COMMAND, Piped, Stored
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -79,8 +79,7 @@ def test_an_image_reaches_the_model(piped: Piped, model: Script, tmp_path: Path)
         (["-m", "  "], 2, "causerie: There is nothing to say"),
         ([], 2, "causerie: There is nothing to say"),
         (["--url", "nowhere", "-m", "Hello."], 2, "causerie: url: expected a base URL such as http://127.0.0.1:8080"),
-        (["--conversation", "conv_none", "-m", "Hello."], 1, "status 404, code 3404, correlation id "),
-        (["--url", "http://127.0.0.1:9", "-m", "Hello."], 1, "error: POST http://127.0.0.1:9/v1/conversations was not"),
+        (["--conversation", "conv_none", "-m", "Hello."], 1, "error: "),
     ],
 )
 def test_what_went_wrong_is_said_aside(piped: Piped, tmp_path: Path, flags: list[str], code: int, words: str) -> None:
@@ -93,6 +92,7 @@ def test_what_went_wrong_is_said_aside(piped: Piped, tmp_path: Path, flags: list
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("where", ["over HTTP"], indirect=True)
 def test_an_agent_is_asked_instead_of_a_model(piped: Piped) -> None:
     now = "2026-11-23T02:59:44.306267Z"
     events = [
@@ -110,6 +110,31 @@ def test_an_agent_is_asked_instead_of_a_model(piped: Piped) -> None:
     assert asked.json == {"agent_id": "ag_1", "inputs": "Hello.", "name": "Hello.", "stream": True}
 
 
+@pytest.mark.parametrize("where", ["over HTTP"], indirect=True)
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--conversation", "conv_none"], 1, "(status 404, code 3404, correlation id "),
+        (["--url", "http://127.0.0.1:9"], 1, "error: POST http://127.0.0.1:9/v1/conversations was not answered"),
+        (["--data", "data"], 2, "causerie: --data is about a conversation in this process, --url about a server"),
+    ],
+)
+def test_what_a_server_says_is_said(piped: Piped, flags: list[str], code: int, words: str) -> None:
+    done = piped("-m", "Hello.", *flags)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("where", ["in process"], indirect=True)
+def test_a_database_in_use_leads_to_its_server(piped: Piped, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with Causerie(tmp_path / "data"):
+        done = piped("-m", "Hello.")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Where that is a server, --url talks to it." in done.stderr
+
+
 def test_an_answer_that_breaks_off_is_an_error(piped: Piped, model: Script) -> None:
     model.fail(429, "slow down")
     done = piped("-m", "Hello.")
@@ -117,15 +142,13 @@ def test_an_answer_that_breaks_off_is_an_error(piped: Piped, model: Script) -> N
     assert "slow down" in done.stderr
 
 
-def test_a_call_that_nobody_answers_is_an_error(piped: Piped, model: Script, conversations: Any) -> None:
-    started = conversations.start(inputs="Hello.", model=model.name, tools=[GET_RATE])
+def test_a_call_that_nobody_answers_is_an_error(piped: Piped, model: Script, stored: Stored) -> None:
+    conversation = stored(inputs="Hello.", tools=[GET_RATE])
     model.call("get_rate", {"date": "2024"})
-    done = piped("--conversation", started.conversation_id, "-m", "Which rate?")
+    done = piped("--conversation", conversation, "-m", "Which rate?")
     assert (done.returncode, done.stdout) == (1, "")
     assert '* get_rate({"date": "2024"})\n' in done.stderr
-    assert f"error: results are waited for; give them with causerie chat --conversation {started.conversation_id}" in (
-        done.stderr
-    )
+    assert f"error: results are waited for; give them with causerie chat --conversation {conversation}" in (done.stderr)
 
 
 def test_ctrl_c_ends_the_answer_and_the_command(where: list[str], model: Script, tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from tests.support.replies import Reasoning, Text, call
 from tests.support.samples import GET_RATE, GET_TIME
 from tests.support.scripted import Script
 from tests.support.terminal import CTRL_C, CTRL_D, Terminal
 
-from .conftest import PROMPT, Talk
+from .conftest import PROMPT, Stored, Talk
 
 ID = r"conv_[0-9a-f]{32}"
 
@@ -61,13 +63,15 @@ def test_blocks_that_are_whole_are_printed_once(talk: Talk, model: Script) -> No
         chat.sees("Third.")
         chat.sees("tokens in")
     assert chat.text.count("First.") == 1
-    assert re.search(r"First\. *\n+ *Second\. *\n", chat.text)
+    assert re.search(r"First\..*Second\..*Third\.", chat.text, re.DOTALL)
 
 
-def test_thinking_is_dim_and_a_call_is_a_line(talk: Talk, model: Script, conversations: Any) -> None:
-    started = conversations.start(inputs="Hello.", model=model.name, tools=[GET_RATE, GET_TIME])
-    model.reply(Reasoning("Let me see"), Reasoning(" the rate."), *call("get_rate", {"date": "2024"}, call_id="callAAAA1"))
-    chat = talk("--conversation", started.conversation_id)
+def test_thinking_is_dim_and_a_call_is_a_line(talk: Talk, model: Script, stored: Stored) -> None:
+    conversation = stored(inputs="Hello.", tools=[GET_RATE, GET_TIME])
+    model.reply(
+        Reasoning("Let me see"), Reasoning(" the rate."), *call("get_rate", {"date": "2024"}, call_id="callAAAA1")
+    )
+    chat = talk("--conversation", conversation)
     chat.sees("2 entries so far")
     chat.sees("Hello.")
     chat.sees(PROMPT)
@@ -81,10 +85,10 @@ def test_thinking_is_dim_and_a_call_is_a_line(talk: Talk, model: Script, convers
     assert model.last.messages[-1] == {"role": "tool", "tool_call_id": "callAAAA1", "content": "2.5%"}
 
 
-def test_calls_can_be_left_open_and_answered_later(talk: Talk, model: Script, conversations: Any) -> None:
+def test_calls_can_be_left_open_and_answered_later(talk: Talk, model: Script, stored: Stored) -> None:
     model.calls(("get_rate", {"date": "2024"}), ("get_time", {}))
-    started = conversations.start(inputs="Which?", model=model.name, tools=[GET_RATE, GET_TIME])
-    chat = talk("--conversation", started.conversation_id)
+    conversation = stored(inputs="Which?", tools=[GET_RATE, GET_TIME])
+    chat = talk("--conversation", conversation)
     chat.sees(r"result of get_rate.*: ")
     chat.types("one")
     chat.sees(r"result of get_time.*: ")
@@ -92,7 +96,7 @@ def test_calls_can_be_left_open_and_answered_later(talk: Talk, model: Script, co
     chat.sees("left open")
     chat.sees(PROMPT)
     chat.types("Never mind.")
-    chat.sees("error: .*status 400")
+    chat.sees("error: Not the same number of function calls")
     chat.sees(PROMPT)
     chat.types("/results")
     for result in ("one", "two"):
@@ -102,17 +106,16 @@ def test_calls_can_be_left_open_and_answered_later(talk: Talk, model: Script, co
     assert [message["content"] for message in model.last.messages[-2:]] == ["one", "two"]
 
 
-def test_a_stored_conversation_goes_on(talk: Talk, model: Script, conversations: Any) -> None:
-    started = conversations.start(inputs="One", model=model.name, instructions="Be brief.")
-    chat = talk("--conversation", started.conversation_id)
-    chat.sees(rf"{started.conversation_id}, with {model.name}, 2 entries so far")
+def test_a_stored_conversation_goes_on(talk: Talk, model: Script, stored: Stored) -> None:
+    conversation = stored(inputs="One", instructions="Be brief.")
+    chat = talk("--conversation", conversation)
+    chat.sees(rf"{conversation}, with {model.name}, 2 entries so far")
     chat.sees("1 +you +One")
     chat.sees(rf"2 +{model.name} +Answer 1")
     exchange(chat, "Two", "Answer 2")
     chat.types("/quit")
     assert chat.leaves() == 0
     assert said(model) == [("system", "Be brief."), ("user", "One"), ("assistant", "Answer 1"), ("user", "Two")]
-    assert len(conversations.get_history(conversation_id=started.conversation_id).entries) == 4
 
 
 def test_conversations_are_listed_and_opened(talk: Talk, model: Script) -> None:
@@ -122,7 +125,7 @@ def test_conversations_are_listed_and_opened(talk: Talk, model: Script) -> None:
     exchange(first, "/new And the Loire?", "Answer 2")
     first.types("/list")
     first.sees(rf"1 +{ID} .* {model.name} +And the Loire\?")
-    first.sees(rf"2 +{ID} .* {model.name} +Where does the Seine begin, and")
+    first.sees(rf"2 +{ID} .* {model.name} +Where does the Seine")
     first.types("/open 2")
     first.sees("2 entries so far")
     first.sees(PROMPT)
@@ -139,7 +142,7 @@ def test_a_conversation_branches_after_an_entry_or_instead_of_it(talk: Talk, mod
     exchange(chat, "Two", "Answer 2")
     chat.types("/restart")
     chat.sees("3 +you +Two")
-    chat.sees("which entry|at which")
+    chat.sees("branch at which entry")
     chat.types("2")
     chat.sees("and say .*: ")
     chat.types("Three")
@@ -241,6 +244,7 @@ def test_several_lines_are_one_message_and_slashes_can_be_said(talk: Talk, model
     chat.sees("Ctrl-C")
 
 
+@pytest.mark.parametrize("where", ["over HTTP"], indirect=True)
 def test_a_server_that_is_not_there_is_an_error_and_no_end(talk: Talk) -> None:
     chat = talk("--url", "http://127.0.0.1:9")
     chat.sees(PROMPT)

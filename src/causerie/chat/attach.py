@@ -51,12 +51,26 @@ def _text(said: str) -> list[TextChunk]:
 def _file(quoted: str | None, plain: str) -> tuple[Path, str]:
     """Return the file, and what of the word is the sentence's: its full stop, unless there is a file with that name."""
     if quoted is not None:
-        return Path(quoted).expanduser(), ""
+        return _at_home(quoted), ""
     name = _ESCAPED.sub(r"\1", plain)
     shorter = name.rstrip(_ENDING)
-    if shorter and not Path(name).expanduser().exists():
-        return Path(shorter).expanduser(), name[len(shorter) :]
-    return Path(name).expanduser(), ""
+    if shorter and not _exists(_at_home(name)):
+        return _at_home(shorter), name[len(shorter) :]
+    return _at_home(name), ""
+
+
+def _at_home(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # nobody of that name lives here
+        return Path(name)
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except ValueError:  # no name that a file could have
+        return False
 
 
 def _data_url(file: Path) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
+from causerie import Causerie
 from causerie.client import Mistral
-from causerie.errors import APIError, CauserieError, ConnectionFailed, SettingsError
-from causerie.settings import Settings
+from causerie.errors import APIError, CauserieError, ConnectionFailed, SettingsError, StoreInUse
+from causerie.settings import MEMORY, Settings
 
 from .attach import inputs_of
 from .chat import Chat
@@ -37,14 +39,15 @@ def run(settings: Settings, options: ChatSettings, message: str | None, *, liste
         CauserieError: it cannot even begin.
     """
     inputs = None if listed else _said(message)
+    client = _client(settings, options)
     try:
-        with Mistral(api_key=options.api_key, server_url=options.url) as client:
+        with client:
             session = Session(client, _opening(settings, options))
             if listed:
                 return _list(session)
             if inputs is not None:
                 return _once(Chat(session, _screen(), None), options.conversation, inputs)
-            return _talk(session, options)
+            return _talk(session, options, _place(settings, options))
     except (APIError, ConnectionFailed) as error:
         _screen().error(str(error))
         return FAILED
@@ -54,6 +57,22 @@ def run(settings: Settings, options: ChatSettings, message: str | None, *, liste
         # Whoever read the answer has left. What is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def _client(settings: Settings, options: ChatSettings) -> Mistral | Causerie:
+    if options.url is not None:
+        return Mistral(api_key=options.api_key, server_url=options.url)
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")  # what goes wrong is shown anyway, but for defects
+    try:
+        return Causerie(settings=settings)
+    except StoreInUse as error:
+        raise StoreInUse(f"{error.message} Where that is a server, --url talks to it.") from error
+
+
+def _place(settings: Settings, options: ChatSettings) -> str:
+    if options.url is not None:
+        return options.url
+    return "nothing is kept" if settings.data == MEMORY else f"kept in {settings.data}"
 
 
 def _said(message: str | None) -> Inputs | None:
@@ -88,10 +107,10 @@ def _once(chat: Chat, conversation_id: str | None, inputs: Inputs) -> int:
     return INTERRUPTED if chat.session.cancelled else 0
 
 
-def _talk(session: Session, options: ChatSettings) -> int:
+def _talk(session: Session, options: ChatSettings, place: str) -> int:
     person = Keyboard([one.name for one in COMMANDS])
     chat = Chat(session, _screen(), person)
-    chat.screen.note(f"{options.url}; /help says what there is, Ctrl-D leaves")
+    chat.screen.note(f"{place}; /help says what there is, Ctrl-D leaves")
     if options.conversation is not None:
         go_on(chat, options.conversation)
     warned = False

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from msgspec import Meta
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
+from causerie.errors import SettingsError
 from causerie.setting import Discreet, Kind, check_values, table_of
-from causerie.settings import SETTINGS, Key, Name, Url, base_url
+from causerie.settings import SETTINGS, Key, Name, Url, base_url, load_table
 
 Text = Annotated[str, Meta(min_length=1), Kind("TEXT", "some text")]
 
@@ -41,3 +43,20 @@ IN_PROCESS = tuple(
     if setting.name in {"data", "upstream", "upstream_read_seconds", "dialect", "rehearsal_script"}
 )
 EVERYWHERE = tuple(setting for setting in SETTINGS if setting.name == "model")
+
+
+def options_of(flags: Mapping[str, str | None], config: str | None) -> ChatSettings:
+    """Return the settings of a chat. A flag about this process outweighs a URL that no flag gave.
+
+    Raises:
+        SettingsError: something is unknown, unreadable, cannot be used, or contradicts something else.
+    """
+    options = load_table("chat", ChatSettings, flags, config)
+    here = [setting.flag for setting in IN_PROCESS if flags[setting.name] is not None]
+    if not here:
+        return options
+    if flags["url"] is not None:
+        raise SettingsError(
+            f"{here[0]} is about a conversation in this process, --url about a server: give one of them"
+        )
+    return replace(options, url=None)

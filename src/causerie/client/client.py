@@ -11,6 +11,7 @@ from .catalogue import Models
 from .connection import ApiKey, Connection, base_url
 from .conversations import Conversations
 from .exchange import Logger
+from .operations import Carrier
 from .request import Retries
 from .wire import AsyncHttpClient, HttpClient
 
@@ -18,7 +19,7 @@ from .wire import AsyncHttpClient, HttpClient
 class Beta:
     """What the API calls beta."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Carrier) -> None:
         """Offer it over `connection`."""
         self.conversations = Conversations(connection)
 

@@ -16,7 +16,8 @@ from causerie.ids import Ids
 from causerie.types.base import UNSET
 from causerie.version import VERSION
 
-from .exchange import ConversationEvents, Logger, Place, answered, streamed
+from .exchange import Connected, Logger, answered, streamed
+from .place import ConversationEvents
 from .request import Call, Retries
 from .retries import RetryConfig
 from .streams import EventStream, EventStreamAsync, opened, opened_async
@@ -93,11 +94,9 @@ class Connection:
     def _answered(self, call: Call[R]) -> Steps[R | None]:
         return answered(self._prepared(call, stream=False), call, self._config(call), self._log)
 
-    def _streamed(self, call: Call[object]) -> tuple[Place, Course[ConversationEvents]]:
+    def _streamed(self, call: Call[object]) -> tuple[Connected, Course[ConversationEvents]]:
         base = call.options.server_url or self._base
-        place = Place(self._prepared(call, stream=True), base, self._keeps_keys)
-        if call.follows is not None:
-            place.conversation_id, place.run_id, place.last_id = call.follows
+        place = Connected(self._prepared(call, stream=True), base, self._keeps_keys, call.follows)
         return place, Course(streamed(place, self._config(call), self._log))
 
     def _config(self, call: Call[object]) -> RetryConfig | None:
@@ -119,7 +118,7 @@ class Connection:
         headers |= {name.lower(): value for name, value in (options.http_headers or {}).items()}
         timeout = next((ms for ms in (options.timeout_ms, self._timeout_ms) if ms is not None), TIMEOUT_MS)
         url = call.target(options.server_url or self._base)
-        return Prepared(call.method, url, headers, content, timeout / 1000, stream)
+        return Prepared(call.operation.method, url, headers, content, timeout / 1000, stream)
 
     def _sync(self) -> HttpClient:
         with self._making:

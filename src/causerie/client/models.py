@@ -98,7 +98,7 @@ from causerie.types.tools import (
     WebSearchTool,
 )
 
-from .exchange import ConversationEvents
+from .place import ConversationEvents
 from .unknown import Unknown, UnknownEvent
 
 # The names that the official SDK has for some of them.

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from .connection import Connection
 from .request import Call
 from .streams import EventStream, EventStreamAsync
 
@@ -19,10 +18,30 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Carrier(Protocol):
+    """What carries calls out: over HTTP (`connection.py`), or in process (`local.py`)."""
+
+    def run(self, call: Call[R]) -> R:
+        """Return what a call is answered with."""
+        ...
+
+    async def run_async(self, call: Call[R]) -> R:
+        """Return what a call is answered with."""
+        ...
+
+    def stream(self, call: Call[object]) -> EventStream:
+        """Return the events that a call is answered with."""
+        ...
+
+    async def stream_async(self, call: Call[object]) -> EventStreamAsync:
+        """Return the events that a call is answered with."""
+        ...
+
+
 class Operations:
     """A group of operations over one connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Carrier) -> None:
         """Send calls through `connection`."""
         self.connection = connection
 

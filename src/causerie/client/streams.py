@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import httpx2 as httpx
 
-from .exchange import ConversationEvents, Place
+from .place import ConversationEvents, Place
 from .wire import AsyncHttpClient, Course, HttpClient, pull, pull_async
 
 
@@ -23,7 +23,7 @@ class _Stream:
 
     @property
     def response(self) -> httpx.Response | None:
-        """The response that is being read; another one after the connection broke."""
+        """The response that is being read; another one after the connection broke; None in process."""
         return self._place.response
 
     @property
@@ -46,7 +46,7 @@ class EventStream(_Stream):
     """Events of a run; leaving the context, or closing it, hangs up."""
 
     def __init__(
-        self, place: Place, course: Course[ConversationEvents], http: HttpClient, keeps: object = None
+        self, place: Place, course: Course[ConversationEvents], http: HttpClient | None, keeps: object = None
     ) -> None:
         """Read from `place` by going on with `course`, which has been opened."""
         super().__init__(place, course, keeps)
@@ -89,7 +89,7 @@ class EventStreamAsync(_Stream):
     """Events of a run; leaving the context, or closing it, hangs up."""
 
     def __init__(
-        self, place: Place, course: Course[ConversationEvents], http: AsyncHttpClient, keeps: object = None
+        self, place: Place, course: Course[ConversationEvents], http: AsyncHttpClient | None, keeps: object = None
     ) -> None:
         """Read from `place` by going on with `course`, which has been opened."""
         super().__init__(place, course, keeps)
@@ -128,14 +128,14 @@ class EventStreamAsync(_Stream):
         await self.close()
 
 
-def opened(place: Place, course: Course[ConversationEvents], http: HttpClient, keeps: Any) -> EventStream:
+def opened(place: Place, course: Course[ConversationEvents], http: HttpClient | None, keeps: Any) -> EventStream:
     """Send the request that a stream begins with; what is wrong with it is raised here."""
     pull(course, http)
     return EventStream(place, course, http, keeps)
 
 
 async def opened_async(
-    place: Place, course: Course[ConversationEvents], http: AsyncHttpClient, keeps: Any
+    place: Place, course: Course[ConversationEvents], http: AsyncHttpClient | None, keeps: Any
 ) -> EventStreamAsync:
     """Send the request that a stream begins with; what is wrong with it is raised here."""
     await pull_async(course, http)

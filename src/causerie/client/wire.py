@@ -66,13 +66,13 @@ class Prepared(NamedTuple):
 
 
 class Step(Protocol):
-    """One thing to do."""
+    """One thing to do; `http` is the client of the way it is done in, where it takes one."""
 
-    def now(self, http: HttpClient) -> Any:
+    def now(self, http: Any) -> Any:
         """Do it, waiting for it."""
         ...
 
-    async def soon(self, http: AsyncHttpClient) -> Any:
+    async def soon(self, http: Any) -> Any:
         """Do it, letting others run meanwhile."""
         ...
 
@@ -184,7 +184,7 @@ class Course(Generic[T]):
         self._steps.close()
 
 
-def pull(course: Course[T], http: HttpClient) -> list[T] | None:
+def pull(course: Course[T], http: HttpClient | None = None) -> list[T] | None:
     """Take steps until there are results; None when there are no more."""
     while not isinstance(step := course.go_on(), list | None):
         try:
@@ -197,7 +197,7 @@ def pull(course: Course[T], http: HttpClient) -> list[T] | None:
     return step
 
 
-async def pull_async(course: Course[T], http: AsyncHttpClient) -> list[T] | None:
+async def pull_async(course: Course[T], http: AsyncHttpClient | None = None) -> list[T] | None:
     """Take steps until there are results; None when there are no more."""
     while not isinstance(step := course.go_on(), list | None):
         try:

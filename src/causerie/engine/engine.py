@@ -5,18 +5,13 @@ It knows ports only: a store, an upstream, toolsets. How an answer is sent is no
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
-import msgspec
-
-from causerie.errors import Conflict, InvalidRequest, NotFound, RepeatedKey
+from causerie.errors import Conflict, InvalidRequest, NotFound
 from causerie.ids import Clock, Ids
 from causerie.stores.base import ConversationRow, Operation, Place, Repeat, RunStart, Segment, Store
 from causerie.tools.base import Toolset
-from causerie.types.base import Struct, UnsetType, encode
+from causerie.types.base import UnsetType, encode
 from causerie.types.completion import CompletionArgs
 from causerie.types.entries import ConversationInputs, Entry
 from causerie.types.requests import AppendRequest, ListRequest, RestartRequest, StartRequest
@@ -30,12 +25,11 @@ from .journal import Journal, NoJournal, StoredJournal
 from .offer import offer
 from .plan import Bounds, Plan, Request
 from .recent import Loaded
+from .repeats import Repeats
 from .replay import Answerable, Following
 from .run import Run
 from .runlog import Cursor
 from .supervisor import Supervisor
-
-KEY_LIFE = timedelta(hours=24)
 
 
 class Engine:
@@ -67,6 +61,7 @@ class Engine:
             owner=self._owner, cache_bytes=cache_bytes, keep_seconds=keep_seconds, beat_seconds=beat_seconds,
         )  # fmt: skip
         self._recent, self._runs = self._supervisor.recent, self._supervisor.runs
+        self._repeats = Repeats(store, self._supervisor, self._clock)
 
     async def open(self, *, adopt: bool = False) -> None:
         """Open the store; see `Store.open` for what it raises.
@@ -95,8 +90,8 @@ class Engine:
             BadRequest: the inputs leave function calls without their results.
         """
         model = admission.check_start(request, self._default_model, self._toolsets)
-        repeat = self._repeat("start", key, request)
-        if earlier := await self._earlier(workspace, repeat, stream=bool(request.stream)):
+        repeat = self._repeats.bound("start", key, request)
+        if earlier := await self._repeats.earlier(workspace, repeat, stream=bool(request.stream)):
             return earlier
         settings = ConversationSettings(
             model=model, instructions=request.instructions, tools=request.tools,
@@ -125,13 +120,13 @@ class Engine:
         """
         admission.check_append(request)
         loaded = await self._load(workspace, conversation_id)
-        repeat = self._repeat(f"append {conversation_id}", key, request)
-        if earlier := await self._earlier(workspace, repeat, stream=bool(request.stream)):
+        repeat = self._repeats.bound(f"append {conversation_id}", key, request)
+        if earlier := await self._repeats.earlier(workspace, repeat, stream=bool(request.stream)):
             return earlier
         if request.store is not False:
             await self._supervisor.attend(loaded.row)
             if repeat and (running := self._runs.repeated(workspace, repeat.scope, repeat.key)):
-                return await self._attached(running, repeat, stream=bool(request.stream))
+                return await self._repeats.attached(running, repeat, stream=bool(request.stream))
             self._runs.check_free(workspace, conversation_id)
             loaded = self._recent.get(workspace, conversation_id) or loaded  # a run may have ended meanwhile
         admission.check_confirmations(request.tool_confirmations or [])
@@ -151,8 +146,8 @@ class Engine:
         """
         admission.check_restart(request)
         parent = await self._store.load(workspace, conversation_id)
-        repeat = self._repeat(f"restart {conversation_id}", key, request)
-        if earlier := await self._earlier(workspace, repeat, stream=bool(request.stream)):
+        repeat = self._repeats.bound(f"restart {conversation_id}", key, request)
+        if earlier := await self._repeats.earlier(workspace, repeat, stream=bool(request.stream)):
             return earlier
         place = await self._locate(parent, request.from_entry_id)
         history = History().extended(await self._store.entries(workspace, parent.ranges(place.position)))
@@ -274,7 +269,7 @@ class Engine:
         self._check_serving()
         # From here to the run's registration nothing is awaited: nobody can come between.
         if repeat and (running := self._runs.repeated(row.workspace, repeat.scope, repeat.key)):
-            return await self._attached(running, repeat, stream=plan.stream)
+            return await self._repeats.attached(running, repeat, stream=plan.stream)
         journal: Journal = NoJournal()
         if stored:
             if operation == "append":
@@ -282,14 +277,7 @@ class Engine:
             journal = StoredJournal(self._store, plan.history.head, self._run_start(plan, row, override))
         run = Run(plan, journal, self._upstream, ids=self._ids, clock=self._clock, bounds=self._bounds)
         self._supervisor.carry(run, loaded, stored=stored)
-        error = await asyncio.shield(run.begun)
-        if isinstance(error, RepeatedKey) and (
-            earlier := await self._earlier(row.workspace, repeat, stream=plan.stream)
-        ):
-            return earlier  # it was quicker, and has ended since
-        if error is not None:
-            raise error
-        return run
+        return await self._repeats.begun(run, repeat, stream=plan.stream)
 
     def _check_serving(self) -> None:
         if self._supervisor.stopping:
@@ -302,48 +290,6 @@ class Engine:
             entries=plan.inputs, started_at=plan.started_at, announced=plan.stream, owner=self._owner,
             request=encode(request), repeat=plan.repeat,
         )  # fmt: skip
-
-    def _repeat(self, scope: str, key: str | None, request: Struct) -> Repeat | None:
-        """Bind an idempotency key to what was asked. How the answer is read makes it no other request."""
-        if key is None:
-            return None
-        if getattr(request, "store", None) is False:
-            raise InvalidRequest(
-                "store=false leaves nothing that a retry could find: leave the idempotency key out, or store.",
-                loc=("header", "idempotency-key"), given=key,
-            )  # fmt: skip
-        asked = msgspec.structs.replace(request, stream=None, on_disconnect=None)
-        digest = hashlib.blake2b(encode(asked), digest_size=16).digest()
-        return Repeat(scope, key, digest, self._clock.now() + KEY_LIFE)
-
-    async def _earlier(self, workspace: str, repeat: Repeat | None, *, stream: bool) -> Answerable | None:
-        """Return what an idempotency key already stands for.
-
-        Raises:
-            InvalidRequest: another request came under it.
-        """
-        if repeat is None:
-            return None
-        if running := self._runs.repeated(workspace, repeat.scope, repeat.key):
-            return await self._attached(running, repeat, stream=stream)
-        recalled = await self._store.recall(workspace, repeat.scope, repeat.key)
-        if recalled is None:
-            return None
-        earlier = await self._supervisor.replay(workspace, recalled)
-        if earlier is None:
-            return None
-        _check_same(recalled.digest, repeat)
-        return await self._attached(earlier, repeat, stream=stream) if isinstance(earlier, Run) else earlier
-
-    async def _attached(self, run: Run, repeat: Repeat, *, stream: bool) -> Run:
-        """Have a retry read the run that is under way; whoever streams learns the conversation's id from it."""
-        if run.plan.repeat is not None:
-            _check_same(run.plan.repeat.digest, repeat)
-        if error := await asyncio.shield(run.begun):
-            raise error
-        if stream and not run.plan.stream:
-            await self._store.announce(run.plan.workspace, run.conversation_id)
-        return run
 
     async def _load(self, workspace: str, conversation_id: str) -> Loaded:
         if recent := self._recent.get(workspace, conversation_id):
@@ -367,14 +313,6 @@ class Engine:
             if await self._store.locate(row.workspace, row.ranges(), entry_id):
                 raise admission.repeated_id(index, entry_id)
         return admission.complete(inputs, self._ids, self._clock)
-
-
-def _check_same(digest: bytes, repeat: Repeat) -> None:
-    if digest != repeat.digest:
-        raise InvalidRequest(
-            f"Another request came under the idempotency key '{repeat.key}' before. Give each a key of its own.",
-            loc=("header", "idempotency-key"), given=repeat.key,
-        )  # fmt: skip
 
 
 def _segments(parent: ConversationRow, place: Place) -> tuple[Segment, ...]:

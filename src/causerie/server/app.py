@@ -17,14 +17,14 @@ from causerie.engine.engine import Engine
 from causerie.errors import MethodNotAllowed
 from causerie.ids import Ids
 from causerie.types.base import encode
-from causerie.types.operations import OPERATIONS
+from causerie.types.operations import BY_KEY
 from causerie.version import VERSION
 
 from .call import Call, Options
 from .edge import Edge
 from .openapi import document
 from .respond import Answer, Json
-from .routes import HANDLERS, Handler, get_model, health, list_models
+from .routes import Handler, handler, health
 
 
 class Endpoint:
@@ -58,10 +58,9 @@ def app(engine: Engine, options: Options) -> Starlette:
         return Json(described)
 
     paths: dict[str, dict[str, Handler]] = {}
-    for one in OPERATIONS:
-        paths.setdefault(one.path, {})[one.method] = HANDLERS[one.name]
-    paths["/v1/models"] = {"GET": list_models}
-    paths["/v1/models/{model_id:path}"] = {"GET": get_model}
+    for one in BY_KEY.values():
+        path = one.path.replace("{model_id}", "{model_id:path}")  # names of models have slashes of their own
+        paths.setdefault(path, {})[one.method] = handler(one)
     paths["/health"] = {"GET": health}
     paths["/openapi.json"] = {"GET": openapi}
 

@@ -9,7 +9,7 @@ import msgspec
 
 from causerie.types.events import Event
 from causerie.types.operations import OPERATIONS, Operation
-from causerie.types.requests import ListRequest
+from causerie.types.requests import FollowRequest, ListRequest
 from causerie.types.responses import ModelList
 
 _REF = "#/components/schemas/{name}"
@@ -26,10 +26,20 @@ _ERRORS = {
     "504": "The model server, or the whole run, took too long.",
 }
 
+_QUERIES: dict[Any, dict[str, dict[str, Any]]] = {
+    ListRequest: {
+        "page": {"schema": {"type": "integer", "minimum": 0, "default": 0}},
+        "page_size": {"schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
+        "metadata": {"content": {"application/json": {"schema": {"type": "object"}}}},
+    },
+    FollowRequest: {"after": {"schema": {"type": "string"}}},
+}
+
 
 def document(version: str) -> dict[str, Any]:
     """Return the document as plain data."""
     kinds = [struct for one in OPERATIONS for kind in (one.request, one.response) for struct in _structs(kind)]
+    kinds = [kind for kind in kinds if kind not in _QUERIES]
     _, components = msgspec.json.schema_components([*dict.fromkeys(kinds), Event, ModelList], ref_template=_REF)
     components["Error"] = _error_schema()
     components["ConversationEvents"] = _frame_schema()
@@ -72,8 +82,8 @@ def _operation(one: Operation) -> dict[str, Any]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"{(\w+)}", one.path)
     ]
-    if one.request is ListRequest:
-        parameters += _query()
+    if one.in_query:
+        parameters += [{"name": name, "in": "query", **said} for name, said in _QUERIES[one.request].items()]
     elif one.request is not None:
         body = {"application/json": {"schema": _schema(one.request)}}
         described["requestBody"] = {"required": True, "content": body}
@@ -94,16 +104,6 @@ def _responses(one: Operation) -> dict[str, Any]:
     return {str(one.status): success} | {
         code: {"description": text, "content": error} for code, text in relevant.items()
     }
-
-
-def _query() -> list[dict[str, Any]]:
-    page = {"type": "integer", "minimum": 0, "default": 0}
-    size = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
-    return [
-        {"name": "page", "in": "query", "schema": page},
-        {"name": "page_size", "in": "query", "schema": size},
-        {"name": "metadata", "in": "query", "content": {"application/json": {"schema": {"type": "object"}}}},
-    ]
 
 
 def _plain(name: str, summary: str, schema: dict[str, Any]) -> dict[str, Any]:

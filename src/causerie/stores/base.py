@@ -290,7 +290,11 @@ class Store(Protocol):
         ...
 
     def announce(self, workspace: str, conversation_id: str) -> Awaitable[None]:
-        """Note that a conversation's id has left: from now on it exists, whatever becomes of its first run."""
+        """Note that a conversation's id has left: from now on it exists, whatever becomes of its first run.
+
+        Raises:
+            NotFound: its first run has failed, and it is gone.
+        """
         ...
 
     async def recall(self, workspace: str, scope: str, key: str) -> Recalled | None:

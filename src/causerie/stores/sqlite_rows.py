@@ -169,7 +169,8 @@ def adopt(db: sqlite3.Connection, found: RunRow, owner: str) -> RunKey:
 
 def announce(db: sqlite3.Connection, workspace: str, conversation_id: str) -> None:
     """Note that a conversation's id has left; see `Store.announce`."""
-    db.execute(SQL["announce"], {"workspace": workspace, "id": conversation_id})
+    if db.execute(SQL["announce"], {"workspace": workspace, "id": conversation_id}).rowcount == 0:
+        raise _no_such(conversation_id)
 
 
 def reserve(db: sqlite3.Connection, key: RunKey, call: Reservation) -> Recorded | None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .events import Event
-from .requests import AppendRequest, ListRequest, RestartRequest, StartRequest
+from .requests import AppendRequest, FollowRequest, ListRequest, Nothing, RestartRequest, StartRequest
 from .responses import (
     AgentConversation,
+    BaseModelCard,
     ConversationHistory,
     ConversationMessages,
     ConversationResponse,
     ConversationRun,
     ModelConversation,
+    ModelList,
     RunList,
 )
 
@@ -23,13 +25,15 @@ class Operation(NamedTuple):
     """One operation: how it is called and what it takes and answers with.
 
     Attributes:
-        name: the method of `beta.conversations`.
-        request: the type of the body or, for a GET, of the query; None where there is neither.
+        name: the method of the client, in its group.
+        request: the type of the body or, where `in_query`, of the query; None where there is neither.
         response: the type of the JSON answer; None where there is no body.
         status: the only status that the SDKs take for success (PROTOCOL §1.1).
         stream: the name of the streaming twin: the same request with ``stream: true``, answered with events; for an
             operation that can only stream, its own name.
         ours: whether it is an addition, which the official SDK does not know.
+        group: what the client has it under, such as ``conversations`` or ``models``.
+        in_query: whether what it takes stands in the query.
     """
 
     name: str
@@ -41,6 +45,13 @@ class Operation(NamedTuple):
     status: int = 200
     stream: str | None = None
     ours: bool = False
+    group: str = "conversations"
+    in_query: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its name among all operations."""
+        return f"{self.group}.{self.name}"
 
 
 OPERATIONS = (
@@ -50,7 +61,7 @@ OPERATIONS = (
     ),
     Operation(
         "list", "GET", "/v1/conversations", "List conversations, newest first.",
-        ListRequest, list[ConversationEntity],
+        ListRequest, list[ConversationEntity], in_query=True,
     ),
     Operation(
         "get", "GET", "/v1/conversations/{conversation_id}", "Get a conversation's settings.",
@@ -88,7 +99,7 @@ OPERATIONS = (
     Operation(
         "follow_run", "GET", "/v1/conversations/{conversation_id}/runs/{run_id}/events",
         "Go on reading a run's events after the one whose id is given.",
-        None, None, stream="follow_run", ours=True,
+        FollowRequest, None, stream="follow_run", ours=True, in_query=True,
     ),
     Operation(
         "cancel_run", "POST", "/v1/conversations/{conversation_id}/runs/{run_id}/cancel",
@@ -101,4 +112,13 @@ OPERATIONS = (
         None, RunList, ours=True,
     ),
 )  # fmt: skip
+"""The operations of `beta.conversations`."""
+
+MODELS = (
+    Operation("list", "GET", "/v1/models", "List the models.", Nothing, ModelList, group="models", in_query=True),
+    Operation("retrieve", "GET", "/v1/models/{model_id}", "Get one model.", None, BaseModelCard, group="models"),
+)
+"""The operations of `models`."""
+
+BY_KEY = {one.key: one for one in (*OPERATIONS, *MODELS)}
 STREAM_EVENTS = Event

@@ -7,6 +7,7 @@ fits the conversation is not known here.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -93,8 +94,14 @@ class ListRequest(Struct, kw_only=True):
     metadata: dict[str, Any] | None = None
 
 
+class FollowRequest(Struct, kw_only=True):
+    """follow_run: the id of the last event that is known, where no ``Last-Event-ID`` says so; an empty one is none."""
+
+    after: str | None = None
+
+
 class Nothing(Struct, kw_only=True):
-    """The body of a request that takes none: absent, or empty."""
+    """What a request carries that takes nothing: a body that is absent or empty, a query without parameters."""
 
 
 def decode_request(data: bytes, kind: type[T]) -> T:
@@ -117,6 +124,21 @@ def decode_request(data: bytes, kind: type[T]) -> T:
         raise _malformed(error, data) from None
 
 
+def decode_query(given: Mapping[str, str], kind: type[T]) -> T:
+    """Decode the parameters of a query; what is none of `kind` is refused.
+
+    Raises:
+        InvalidRequest: a parameter is unknown or wrong.
+    """
+    plain: dict[str, Any] = dict(given)
+    if "metadata" in plain:
+        plain["metadata"] = _metadata(plain["metadata"])
+    try:
+        return msgspec.convert(plain, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(error, plain, root="query") from None
+
+
 def invalid(error: msgspec.ValidationError, plain: Any = None, root: str = "body") -> InvalidRequest:
     """Turn msgspec's message into a refusal that points at the field (PROTOCOL §9: 422, `loc`)."""
     text = str(error)
@@ -134,6 +156,16 @@ def invalid(error: msgspec.ValidationError, plain: Any = None, root: str = "body
     if kind != "value_error" and field:
         loc.append(field["name"])
     return InvalidRequest(text, loc=tuple(loc), kind=kind, given=_at(plain, loc[1:]))
+
+
+def _metadata(text: str) -> dict[str, Any] | None:
+    try:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        found = text
+    # The official SDKs send a sentinel text for metadata that was not given (PROTOCOL §2.7): what decodes to no
+    # object is no filter.
+    return found if isinstance(found, dict) else None
 
 
 def _convert(plain: Any, kind: type[T]) -> T:
