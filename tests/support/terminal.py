@@ -20,6 +20,9 @@ from .spawned import environment
 
 ROWS, COLUMNS = 40, 100
 CTRL_C, CTRL_D = "\x03", "\x04"
+_PIECE = re.compile(
+    r"\x1b\[(?P<count>\d*)(?P<what>[ABCDJKm])|(?P<other>\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>])|(?P<sign>.)", re.DOTALL
+)
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\x1b[=>]|\r")
 
 
@@ -46,6 +49,11 @@ class Terminal:
     def text(self) -> str:
         """All that it wrote, without escape codes."""
         return _CONTROL.sub("", self.raw)
+
+    @property
+    def shown(self) -> list[str]:
+        """The lines that are shown now, and those that have scrolled away above them."""
+        return drawn(self.raw)
 
     def sees(self, pattern: str, patience: float = PATIENCE) -> re.Match[str]:
         """Return the next match of `pattern` in what is written, escape codes left out; what it skips is seen, too."""
@@ -85,6 +93,33 @@ class Terminal:
             return False
         self.raw += data.decode(errors="replace")
         return bool(data)
+
+
+def drawn(raw: str) -> list[str]:
+    """Return the lines that a terminal shows, as far as our programs move about on one."""
+    lines, row, column = [[" "] * COLUMNS], 0, 0
+    for piece in _PIECE.finditer(raw):
+        count, sign = int(piece["count"] or 0), piece["sign"]
+        if piece["what"] == "K":
+            first = 0 if count == 2 else column
+            lines[row][first:] = [" "] * (COLUMNS - first)
+        elif piece["what"] == "J":
+            lines[row][column:] = [" "] * (COLUMNS - column)
+            del lines[row + 1 :]
+        elif piece["what"] == "A":
+            row = max(row - max(count, 1), 0)
+        elif piece["what"] in {"C", "D"}:
+            column += max(count, 1) if piece["what"] == "C" else -max(count, 1)
+        elif sign == "\n":
+            row += 1
+            lines += [[" "] * COLUMNS for _ in range(row + 1 - len(lines))]
+        elif sign in {"\r", "\b"}:
+            column = 0 if sign == "\r" else column - 1
+        elif sign:
+            assert column < COLUMNS, "what is wider than the terminal is not understood here"
+            lines[row][column] = sign
+            column += 1
+    return ["".join(line).rstrip() for line in lines]
 
 
 def _control() -> None:

@@ -73,6 +73,7 @@ class Chat:
             self.screen.note("cancelled; what was said is kept")
         elif session.trouble is not None:
             self.screen.error(f"the answer could not be cancelled: {session.trouble}")
-        new = session.conversation_id != self.shown
+        new = session.conversation_id if session.conversation_id != self.shown else None
         self.shown = session.conversation_id
-        self.screen.note(f"{usage}, {session.conversation_id}" if new else usage)
+        if usage or new:
+            self.screen.note(", ".join(filter(None, (usage, new))))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import termios
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 try:  # with it lines can be edited and called back
     import readline
@@ -67,7 +68,8 @@ class Keyboard:
 class CtrlC:
     """While an answer is on its way, Ctrl-C asks for its end, and a second one interrupts whatever waits for it.
 
-    The first does not break off what is going on: the answer is read to its end, which then is near.
+    The first does not break off what is going on: the answer is read to its end, which then is near. Keys that are
+    pressed meanwhile do not show, for they would stand in the middle of it.
     """
 
     def __init__(self, cancel: Callable[[], bool]) -> None:
@@ -77,13 +79,27 @@ class CtrlC:
     def __enter__(self) -> None:
         """Listen."""
         self._before = signal.signal(signal.SIGINT, self._pressed)
+        self._echoing = _silenced()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop listening."""
+        if self._echoing is not None:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._echoing)
         signal.signal(signal.SIGINT, self._before)
 
     def _pressed(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # what a handler takes
         if not self._cancel():
             raise KeyboardInterrupt
+
+
+def _silenced() -> list[Any] | None:
+    """Let the terminal show no keys; return how it was, or None where there is no terminal."""
+    if not sys.stdin.isatty():
+        return None
+    before = termios.tcgetattr(sys.stdin)
+    silent = [*before]
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, silent)
+    return before

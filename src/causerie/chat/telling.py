@@ -40,7 +40,7 @@ class Telling:
                 self._did(self._fold.close())
         elif isinstance(event, ResponseDoneEvent):
             self._did(self._fold.close())
-            self.usage = used(event.usage)
+            self.usage = used(event.usage) if event.usage.total_tokens else ""  # of a cancelled run nothing is known
         elif isinstance(event, RunCancelledEvent):
             self._fold.discard(event.discard)
         elif isinstance(event, RunAdoptedEvent):
