@@ -29,7 +29,8 @@ one; paths in it are relative to it. An unknown key or a value of the wrong kind
 
 A conversation in this process works with the settings above. Flags are only
 {in_process} and {everywhere}; the others come from variables and
-the file. With `--url` only {everywhere} counts of them. These are the chat's own; their keys stand in the table `[chat]`:
+the file. With `--url` only {everywhere} counts of them. These are the chat's own; their keys stand in the table
+`[chat]`:
 
 {chat}
 

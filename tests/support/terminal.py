@@ -18,7 +18,7 @@ from pathlib import Path
 from .replies import PATIENCE
 from .spawned import environment
 
-ROWS, COLUMNS = 40, 100
+ROWS, COLUMNS = 40, 120
 CTRL_C, CTRL_D = "\x03", "\x04"
 _PIECE = re.compile(
     r"\x1b\[(?P<count>\d*)(?P<what>[ABCDJKm])|(?P<other>\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>])|(?P<sign>.)", re.DOTALL
