@@ -47,6 +47,7 @@ LATE = {("causerie.cli", "causerie.chat.command")}
 """What may import what in a function: drawing on terminals would cost every server its start."""
 
 CATCH_ALL = {
+    "causerie.client.crossing": 1,  # a thread hands on what ended it to whoever waits for it
     "causerie.engine.run": 1,  # the edge of a run: what nobody foresaw ends this run and no other
     "causerie.server.edge": 1,  # the edge of a request: a defect of ours is a 500 with a correlation id
     "causerie.stores.writer": 3,  # a thread hands on what a job raised to whoever waits for the job

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -122,11 +122,6 @@ def back_up(source: str, target: str, *, force: bool, told: checkup.Told) -> bac
 def database(place: str | Path) -> Path:
     """Return the file of a database at `place`, a file or a data directory; ``:memory:`` is one too."""
     return Path(Settings(data=str(place)).database if Path(place).is_dir() else place)
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the fastest event loop there is."""
-    return uvicorn.Config("", loop="auto").get_loop_factory()
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import msgspec
 
 from causerie import logs
-from causerie.build import build_engine, database, loop_factory
+from causerie.build import build_engine, database
 from causerie.client.catalogue import Models
 from causerie.client.client import Beta
 from causerie.client.crossing import GRACE
@@ -70,7 +70,6 @@ class Causerie:
         self.connection = LocalConnection(
             build_engine(known, toolsets=toolsets, path=None if path is None else database(path)),
             retries=retry_config, timeout_ms=timeout_ms, on_disconnect=known.on_disconnect,
-            loop_factory=loop_factory(),
         )  # fmt: skip
         self.beta = Beta(self.connection)
         self.models = Models(self.connection)

@@ -67,6 +67,10 @@ class Spawned:
         self._process.kill()
         self._process.wait(PATIENCE)
 
+    def ended(self) -> int:
+        """Wait until it ends by itself, and return its exit code."""
+        return self._process.wait(PATIENCE)
+
     def stop(self) -> None:
         """Ask it to end, and end it if it does not."""
         self._process.terminate()

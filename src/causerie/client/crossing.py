@@ -21,8 +21,6 @@ GRACE = 10.0
 _LAST_WORDS = 1.0
 _CLOSED = "This Causerie is closed, and its engine with it. Make a new one; what was stored is in its file."
 
-LoopFactory = Callable[[], asyncio.AbstractEventLoop] | None
-
 
 class Inhabitant(Protocol):
     """What lives on the thread."""
@@ -39,17 +37,18 @@ class Inhabitant(Protocol):
 class EngineThread:
     """An event loop on a thread of its own, from the opening of what lives on it to the end of its closing."""
 
-    def __init__(self, inhabitant: Inhabitant, loop_factory: LoopFactory = None) -> None:
+    def __init__(self, inhabitant: Inhabitant) -> None:
         """Start the thread and wait until `inhabitant` is open; raises what opening it raises."""
         self._inhabitant, self._pid = inhabitant, os.getpid()
-        self._crossing = threading.Lock()
+        # Re-entrant: what the garbage collector finds in the middle of a crossing may have a last word to post.
+        self._crossing = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None  # as long as it takes anything
         self._closing = False
         self._stop: asyncio.Future[float] | None = None
         self._opened: Future[None] = Future()
         self._ended: Future[None] = Future()
         # A daemon: should closing hang, the interpreter ends all the same.
-        self._thread = threading.Thread(target=self._work, args=(loop_factory,), name="causerie-engine", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="causerie-engine", daemon=True)
         self._thread.start()
         self._opened.result()
 
@@ -64,8 +63,8 @@ class EngineThread:
         """
         if self._forked:
             raise ConnectionFailed(
-                f"This Causerie was opened by process {self._pid}, and process {os.getpid()} is a fork of that one: the "
-                "engine stayed there. Open another one here, on another file."
+                f"This Causerie was opened by process {self._pid}, and process {os.getpid()} is a fork of that one: "
+                "the engine stayed there. Open another one here, on another file."
             )
         with self._crossing:
             if self._loop is None or (new and self._closing):
@@ -109,10 +108,9 @@ class EngineThread:
     def _forked(self) -> bool:
         return os.getpid() != self._pid
 
-    def _work(self, loop_factory: LoopFactory) -> None:
+    def _work(self) -> None:
         try:
-            with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(self._live())
+            asyncio.run(self._live())  # on asyncio's own loop: one of uvloop's brings a fork down when that ends
         except BaseException as error:  # here nobody listens; whoever waits for the thread is told
             told = self._ended if self._opened.done() else self._opened
             told.set_exception(error)

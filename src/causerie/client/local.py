@@ -21,7 +21,7 @@ from causerie.types.base import UNSET, encode
 from causerie.types.events import Event
 from causerie.types.requests import OnDisconnect
 
-from .crossing import Cross, EngineThread, LoopFactory
+from .crossing import Cross, EngineThread
 from .place import ConversationEvents, Place
 from .request import Call, Retries
 from .retries import Attempts, RetryConfig
@@ -37,14 +37,12 @@ class LocalConnection:
     """An engine, and the thread that it lives on."""
 
     def __init__(
-        self, engine: Engine, *, retries: Retries, timeout_ms: int | None, on_disconnect: OnDisconnect,
-        loop_factory: LoopFactory,
-    ) -> None:  # fmt: skip
+        self, engine: Engine, *, retries: Retries, timeout_ms: int | None, on_disconnect: OnDisconnect
+    ) -> None:
         """Open the engine.
 
         Args:
             on_disconnect: what a run does when its caller leaves, where the call does not say.
-            loop_factory: makes the event loop that the engine runs on.
 
         Raises:
             StoreError: its store cannot be opened.
@@ -52,7 +50,7 @@ class LocalConnection:
         self.engine, self._on_disconnect = engine, on_disconnect
         self._retries = retries if isinstance(retries, RetryConfig) else None
         self._timeout_ms = timeout_ms
-        self.thread = EngineThread(engine, loop_factory)
+        self.thread = EngineThread(engine)
         # Whoever lets go of a client without a word leaves its runs time to end; nobody waits for that.
         weakref.finalize(self, self.thread.stop).atexit = False
 

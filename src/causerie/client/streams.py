@@ -19,6 +19,7 @@ class _Stream:
         self._place, self._course = place, course
         self._events: deque[ConversationEvents] = deque()
         self._closed = False
+        self._last_id = place.last_id
         self._keeps = keeps  # a client that nobody else holds must not be collected while its stream is read
 
     @property
@@ -38,8 +39,13 @@ class _Stream:
 
     @property
     def last_event_id(self) -> str | None:
-        """The id of the last event that came: `follow_run` goes on after it, in another process too."""
-        return self._place.last_id
+        """The id of the last event that was read here: `follow_run` goes on after it, in another process too."""
+        return self._last_id
+
+    def _hand_out(self) -> ConversationEvents:
+        item = self._events.popleft()
+        self._last_id = item.id or self._last_id
+        return item
 
 
 class EventStream(_Stream):
@@ -64,7 +70,7 @@ class EventStream(_Stream):
             if found is None:
                 raise StopIteration
             events.extend(found)
-        return events.popleft()
+        return self._hand_out()
 
     def close(self) -> None:
         """Hang up. The run goes on unless the server was told otherwise."""
@@ -107,7 +113,7 @@ class EventStreamAsync(_Stream):
             if found is None:
                 raise StopAsyncIteration
             events.extend(found)
-        return events.popleft()
+        return self._hand_out()
 
     async def close(self) -> None:
         """Hang up. The run goes on unless the server was told otherwise."""

@@ -51,8 +51,8 @@ class FileLock:
             holder = os.read(file, 32).decode().strip() or "unknown"
             os.close(file)
             raise StoreInUse(
-                f"{self._path.with_suffix('')} is open in process {holder}. Stop that process, or give this one "
-                "another --data directory: one SQLite database has one owner."
+                f"{self._path.with_suffix('')} is open in process {holder}. Stop that process, or use another "
+                "database here (a server's is --data): one SQLite database has one owner."
             ) from None
         os.ftruncate(file, 0)
         os.write(file, str(os.getpid()).encode())
