@@ -1,7 +1,7 @@
 """A server that has its answers ready: what a client costs is measured against it, so it must cost next to nothing.
 
-It answers on a free port of loopback until its standard input ends: a POST whose path ends in ``/stream`` or whose body
-asks for a stream with one long stream of events, everything else with one conversation response.
+It answers on a free port of loopback until its standard input ends: a request for a stream with one long stream of
+events, everything else with one conversation response.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import cast
 
 import uvloop
 
-EVENTS = 20_000
+EVENTS = 5_000
 CONVERSATION = "conv_01a206585e19774386a92e4cd82cd897"
 _AT = "2026-11-23T02:59:44.306286Z"
 

@@ -46,9 +46,10 @@ def main(module: str, url: str, calls: int, streams: int) -> dict[str, float]:
     asked = [timed(call) for _ in range(calls // BATCH + 1)][1:]
     streamed = [timed(stream) for _ in range(streams + 1)][1:]
     return {
-        "call_cpu": statistics.median(cpu for cpu, _ in asked), "call_wall": statistics.median(wall for _, wall in asked),
+        "call_cpu": statistics.median(cpu for cpu, _ in asked),
+        "call_wall": statistics.median(wall for _, wall in asked),
         "event_cpu": statistics.median(cpu for cpu, _ in streamed),
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -43,8 +43,12 @@ LIBRARIES = {
 }
 """Who may use what. A library that is not here may be used by nobody; what the standard library has, by everybody."""
 
-LATE = {("causerie.cli", "causerie.chat.command")}
-"""What may import what in a function: drawing on terminals would cost every server its start."""
+LATE = {
+    ("cli", "causerie.chat.command"),  # drawing on terminals would cost every server its start
+    ("client", "httpx2"),  # loading it takes longer than all else of the client, and the first call is early enough
+    ("client", "asyncio"),  # whoever waits in a loop has it; the sync side needs none
+}
+"""Which room may import what out of sight."""
 
 CATCH_ALL = {
     "causerie.client.crossing": 1,  # a thread hands on what ended it to whoever waits for it
@@ -171,7 +175,7 @@ def hidden_imports(house: House) -> list[str]:
         f"{module.name}:{item.line} imports {item.target} out of sight"
         for module in house.modules.values()
         for item in module.imports
-        if item.hidden and (module.name, item.target) not in LATE
+        if item.hidden and (module.room, item.target) not in LATE
     ]
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.running import serving
 from tests.support.terminal import Terminal, terminal
 
 from .agreement import Agreement
 from .pages import ROOT, Example, examples
+from .trying import SHOWN_AT
 
 PAGES = ["README.md", "docs/chat.md"]
 TYPED = re.compile(r"^(?P<prompt>> |branch at which entry\? |and say \(.*?\): )(?P<text>.+)$", re.MULTILINE)
@@ -32,17 +35,24 @@ def held(example: Example, terminal: Terminal) -> str:
     return "\n".join(terminal.shown)
 
 
+@pytest.fixture(scope="module")
+def host() -> Iterator[str]:
+    """Run the server that pages speak of."""
+    with serving() as url:
+        yield url.removeprefix("http://")
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_a_chat_looks_as_it_is_shown(name: str, tmp_path: Path) -> None:
+def test_a_chat_looks_as_it_is_shown(name: str, host: str, tmp_path: Path) -> None:
     page, agreement, known = (ROOT / name).read_text("utf-8"), Agreement(), dict[str, str]()
     binaries = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     assert chats(page)
     for example in chats(page):
-        code = example.code
-        for shown, real in known.items():
+        code = example.code.replace(".venv/bin/causerie", "causerie")
+        for shown, real in {SHOWN_AT: host, **known}.items():
             code = code.replace(shown, real)
         with terminal(["sh", "-c", code], cwd=tmp_path, env={"PATH": binaries}) as window:
-            printed = MINUTE.sub("NOW", held(example, window)).rstrip()
+            printed = MINUTE.sub("NOW", held(example, window)).rstrip().replace(host, SHOWN_AT)
         expected = MINUTE.sub("NOW", example.shown or "").rstrip()
         assert agreement.holds(expected, printed), f"{name}:{example.line} shows\n{expected}\nbut got\n{printed}"
         known |= agreement.known

@@ -107,5 +107,6 @@ def _check_pip(command: str) -> None:
 
 
 _CHECKED: dict[str, Callable[[str], None]] = {
-    "make": _check_make, "causerie": check_causerie, "export": _check_export, "pip": _check_pip,
+    "make": _check_make, "causerie": check_causerie, ".venv/bin/causerie": check_causerie, "export": _check_export,
+    "pip": _check_pip,
 }  # fmt: skip
