@@ -13,6 +13,7 @@ from typing import cast
 import uvloop
 
 EVENTS = 5_000
+PACED, PACE = 500, 0.002
 CONVERSATION = "conv_01a206585e19774386a92e4cd82cd897"
 _AT = "2026-11-23T02:59:44.306286Z"
 
@@ -22,18 +23,19 @@ def _event(number: int, kind: str, members: str) -> str:
     return f"event: {kind}\nid: 1-{number}\ndata: {data}\n\n"
 
 
-def stream() -> bytes:
-    """Return the body of a stream of `EVENTS` events, as the server would send it."""
+def stream(count: int) -> list[bytes]:
+    """Return the pieces of the body of a stream of `count` events, as the server would send it."""
     delta = (
         '"output_index":0,"id":"msg_01a206585e3274ba8b01daf92200a1ae","content_index":0,"model":"bench",'
         '"role":"assistant","content":" token"'
     )
     usage = '"usage":{"prompt_tokens":2,"completion_tokens":20,"total_tokens":22}'
-    return "".join([
+    pieces = [
         _event(1, "conversation.response.started", f'"conversation_id":"{CONVERSATION}"'),
-        *(_event(number, "message.output.delta", delta) for number in range(2, EVENTS)),
-        _event(EVENTS, "conversation.response.done", usage),
-    ]).encode()  # fmt: skip
+        *(_event(number, "message.output.delta", delta) for number in range(2, count)),
+        _event(count, "conversation.response.done", usage),
+    ]
+    return [piece.encode() for piece in pieces]
 
 
 ANSWER = (
@@ -53,7 +55,7 @@ class Canned(asyncio.Protocol):
     """One connection."""
 
     answer = _response("application/json", ANSWER)
-    events = _response("text/event-stream", stream())
+    events = _response("text/event-stream", b"".join(stream(EVENTS)))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -68,7 +70,19 @@ class Canned(asyncio.Protocol):
         _, _, length = lowered.partition(b"content-length: ")
         if end and len(body) >= int(length.partition(b"\r\n")[0] or 0):
             self._data = b""
-            self._transport.write(self.events if b'"stream":true' in body.replace(b" ", b"") else self.answer)
+            if b'"paced"' in body:
+                asyncio.ensure_future(self._pace())  # noqa: RUF006  # it lives as long as it waits for the clock
+            else:
+                self._transport.write(self.events if b'"stream":true' in body.replace(b" ", b"") else self.answer)
+
+    async def _pace(self) -> None:
+        """Send one event in one write, as a model at work makes them."""
+        pieces = stream(PACED)
+        head, _, _ = _response("text/event-stream", b"".join(pieces)).partition(b"\r\n\r\n")
+        self._transport.write(head + b"\r\n\r\n")
+        for piece in pieces:
+            await asyncio.sleep(PACE)
+            self._transport.write(piece)
 
 
 async def main() -> None:

@@ -13,7 +13,7 @@ from processes import HERE, ProcessError
 GENERATION = "3.7.0"
 SDK = HERE.parent / f".venvs/mistralai-{GENERATION}/bin/python"
 CLIENTS = {"ours": (sys.executable, "causerie.client"), "sdk": (str(SDK), "mistralai.client")}
-COSTS = ("call_cpu", "call_wall", "event_cpu")
+COSTS = ("call_cpu", "call_wall", "event_cpu", "paced_cpu")
 _IMPORT = "import time; began = time.perf_counter(); {what}; print(time.perf_counter() - began)"
 
 
@@ -26,7 +26,7 @@ async def client(bench: Bench) -> Numbers:
     numbers = _imports(bench.size(11, 5))
     with processes.canned() as port:
         for name, (interpreter, module) in CLIENTS.items():
-            where = (f"http://127.0.0.1:{port}", str(bench.size(1000, 300)), str(bench.size(4, 2)))
+            where = (f"http://127.0.0.1:{port}", str(bench.size(400, 200)), str(bench.size(3, 2)))
             told = json.loads(processes.run((interpreter, str(HERE / "probe.py"), module, *where), 60))
             numbers |= {f"{name}_{cost}": told[cost] for cost in COSTS}
     return numbers | {cost: numbers[f"sdk_{cost}"] / numbers[f"ours_{cost}"] for cost in ("import", *COSTS)}

@@ -37,17 +37,18 @@ def main(module: str, url: str, calls: int, streams: int) -> dict[str, float]:
             assert len(response.outputs) == 1
         return BATCH
 
-    def stream() -> int:
-        with conversations.start_stream(inputs="Hello.", model="bench") as events:
+    def stream(model: str) -> int:
+        with conversations.start_stream(inputs="Hello.", model=model) as events:
             count = sum(1 for event in events if event.data is not None)
         assert count > 1
         return count
 
     asked = [timed(call) for _ in range(calls // BATCH + 1)][1:]
-    streamed = [timed(stream) for _ in range(streams + 1)][1:]
+    streamed = [timed(lambda: stream("bench")) for _ in range(streams + 1)][1:]
     return {
         "call_cpu": statistics.median(cpu for cpu, _ in asked),
         "call_wall": statistics.median(wall for _, wall in asked),
+        "paced_cpu": timed(lambda: stream("paced"))[0],
         "event_cpu": statistics.median(cpu for cpu, _ in streamed),
     }
 
