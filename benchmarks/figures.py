@@ -324,7 +324,7 @@ FIGURES = (
         Line("event_cpu", "CPU per streamed event, times cheaper", "x", CHEAPER, None,
              "{ours_event_cpu:.1f} us beside {sdk_event_cpu:.1f} us"),
         Line("paced_cpu", "the same, each event a write of its own", "x", CHEAPER, None,
-             "{ours_paced_cpu:.0f} us beside {sdk_paced_cpu:.0f} us, of which a wake-up and a read are the HTTP library's"),
+             "{ours_paced_cpu:.0f} us beside {sdk_paced_cpu:.0f} us, most of ours for a wake-up and a read"),
         Line("call_cpu", "CPU per call, times cheaper", "x", CHEAPER, None,
              "{ours_call_cpu:,.0f} us beside {sdk_call_cpu:,.0f} us"),
         Line("call_wall", "time of a call, times shorter", "x", CHEAPER, None,

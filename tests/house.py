@@ -22,7 +22,7 @@ MEDIAN_FUNCTION = 10
 
 GROUND = ("errors", "ids", "sse", "version")
 PORTS = ("upstreams", "stores", "tools")
-ROOF = ("setting", "settings", "banner", "logs", "build", "embedded", "chat", "cli", "__main__", "__init__")
+ROOF = ("setting", "settings", "banner", "logs", "build", "apart", "embedded", "chat", "cli", "__main__", "__init__")
 FLOORS = (GROUND, ("types",), PORTS, ("engine",), ("server", "client"), ROOF)
 """From the ground up. A file of the ground or the roof is named itself; elsewhere a room is a folder."""
 

@@ -13,12 +13,15 @@ from typing import Any
 
 import click
 
-from causerie import build
+from causerie.apart import without
 from causerie.chat.options import CHAT, EVERYWHERE, IN_PROCESS, options_of
 from causerie.errors import CauserieError
 from causerie.setting import Setting
 from causerie.settings import CONFIG, CONFIG_VARIABLE, SETTINGS, Settings, load
 from causerie.version import VERSION
+
+with without("rich"):  # structlog takes it where it finds it, to draw tracebacks that nobody asks a server for
+    from causerie import build
 
 FAULTY = 1
 REFUSED = 2
