@@ -19,11 +19,12 @@ from causerie import Causerie
 from causerie.client import Mistral, errors, models
 from causerie.client.crossing import Cross, EngineThread
 from causerie.client.utils import BackoffStrategy, RetryConfig
-from causerie.errors import StoreInUse, UpstreamUnavailable
 from causerie.settings import ModelRoute, Settings
+from causerie.tools.base import ToolContext, ToolResult
 from tests.support.replies import PATIENCE
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.stage import BEHIND, serving
+from tests.support.toolset import ScriptedToolset
 
 AT_ONCE = RetryConfig("backoff", BackoffStrategy(1, 1, 1, 60_000, 0), retry_connection_errors=True)
 
@@ -423,7 +424,7 @@ def test_closing_does_not_wait_for_ever(
 def test_one_that_is_let_go_closes_by_itself(tmp_path: Path) -> None:
     causerie = Causerie(tmp_path / "chats.db")
     made = causerie.beta.conversations.start(inputs="x")
-    with pytest.raises(StoreInUse, match="is open in process"):
+    with pytest.raises(errors.StoreInUse, match="is open in process"):
         Causerie(tmp_path / "chats.db")
     thread = causerie.connection.thread
     del causerie
@@ -456,13 +457,13 @@ def test_settings_are_those_of_the_server(
     with Causerie(tmp_path) as causerie:  # a server's directory is one of ours
         run = causerie.beta.conversations.list_runs(conversation_id=made.conversation_id).data[0]
         assert run.bounds.max_seconds == 600
-    with pytest.raises(StoreInUse), Causerie(tmp_path), Causerie(settings=known):
+    with pytest.raises(errors.StoreInUse), Causerie(tmp_path), Causerie(settings=known):
         pass
 
 
 def test_a_model_server_that_is_away_is_said_when_it_is_asked(threads: ThreadPoolExecutor) -> None:
     with Causerie(upstream="http://127.0.0.1:9/v1", model="any") as causerie:
-        with pytest.raises(UpstreamUnavailable):
+        with pytest.raises(errors.UpstreamUnavailable):
             causerie.beta.conversations.start(inputs="x")
         with causerie.beta.conversations.start_stream(inputs="x") as stream:
             assert type(list(stream)[-1].data) is models.ResponseErrorEvent
@@ -484,6 +485,24 @@ def test_a_stream_is_closed_by_another_thread(causerie: Causerie, model: Script,
         gate.wait_reached()
         stream.close()
         assert reading.result(PATIENCE) == []
+
+
+def test_a_tool_talks_to_the_engine_that_calls_it(model_server: ScriptedServer, model: Script) -> None:
+    class Asking(ScriptedToolset):
+        """Asks the engine that it is called by, first in a way that could only wait for itself."""
+
+        async def call(self, name: str, arguments: str, context: ToolContext) -> ToolResult:
+            with pytest.raises(errors.ConnectionFailed, match="_async"):
+                causerie.beta.conversations.start(inputs="From a tool")
+            made = await causerie.beta.conversations.start_async(inputs="From a tool")
+            return ToolResult(output=str(made.outputs[0].content))
+
+    model.call("web_search", {"query": "x"})
+    toolsets = {"web_search": Asking()}
+    with Causerie(upstream=model_server.url, model=model.name, toolsets=toolsets) as causerie:
+        made = causerie.beta.conversations.start(inputs="x", tools=[{"type": "web_search"}])
+        assert made.outputs[-1].content == "Answer 3"
+        assert [one.json["messages"][-1]["content"] for one in model.requests] == ["x", "From a tool", "Answer 2"]
 
 
 @pytest.mark.parametrize(

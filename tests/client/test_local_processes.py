@@ -45,7 +45,7 @@ def opened(model_server: ScriptedServer, model: Script, tmp_path: Path) -> Calla
 def program(model_server: ScriptedServer, model: Script, tmp_path: Path) -> Run:
     """Run a program that has the database of this test open as `causerie`."""
     head = f"""
-        import os, sys
+        import os, signal, sys
         from causerie import Causerie
         from causerie.client import errors
         causerie = Causerie("chats.db", upstream={model_server.url!r}, model={model.name!r})
@@ -76,6 +76,7 @@ def test_a_fork_is_refused_and_takes_nothing_along(program: Run, opened: Callabl
         stream = conversations.start_stream(inputs="Two", store=False)
         wait, word = os.pipe()
         if os.fork() == 0:
+            signal.alarm(8)  # whatever goes wrong here, nobody else ends this process
             for call in (conversations.list, lambda: conversations.start_stream(inputs="x"), lambda: next(stream)):
                 try:
                     call()

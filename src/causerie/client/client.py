@@ -7,11 +7,12 @@ from typing import Self
 
 from causerie.types.base import UNSET
 
+from .agents import Agents
+from .carrier import Carrier
 from .catalogue import Models
 from .connection import ApiKey, Connection, base_url
 from .conversations import Conversations
 from .exchange import Logger
-from .operations import Carrier
 from .request import Retries
 from .wire import AsyncHttpClient, HttpClient
 
@@ -22,13 +23,14 @@ class Beta:
     def __init__(self, connection: Carrier) -> None:
         """Offer it over `connection`."""
         self.conversations = Conversations(connection)
+        self.agents = Agents(connection)
 
 
 class Mistral:
     """A client of one server. It can be shared by threads, and its async side by the tasks of one loop.
 
     Attributes:
-        beta: the conversations, as `beta.conversations`.
+        beta: the conversations, as `beta.conversations`, and the agents, as `beta.agents`.
         models: which models there are.
     """
 

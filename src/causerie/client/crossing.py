@@ -61,7 +61,7 @@ class EngineThread:
         Raises:
             ConnectionFailed: there is nobody there any more, or never was: this process is a fork.
         """
-        if self._forked:
+        if self.forked:
             raise ConnectionFailed(
                 f"This Causerie was opened by process {self._pid}, and process {os.getpid()} is a fork of that one: "
                 "the engine stayed there. Open another one here, on another file."
@@ -73,7 +73,7 @@ class EngineThread:
 
     def post(self, word: Callable[[], None]) -> None:
         """Have a function called there soon, if there is still somebody there."""
-        if self._forked:
+        if self.forked:
             return  # before the lock: who held it when the fork was made is not here to give it back
         with self._crossing:
             if self._loop is not None:
@@ -81,7 +81,7 @@ class EngineThread:
 
     def stop(self, grace: float = GRACE) -> None:
         """Begin to close, and do not wait for it. In a fork there is nothing to close."""
-        if self._forked:
+        if self.forked:
             return
         with self._crossing:
             if not self._closing and self._loop is not None and self._stop is not None:
@@ -90,13 +90,13 @@ class EngineThread:
 
     def close(self, grace: float) -> None:
         """Close and wait for it; raises what closing raises."""
-        if not self._forked:
+        if not self.forked:
             self.stop(grace)
             self._ended.result()
 
     async def close_async(self, grace: float) -> None:
         """Close and let others run meanwhile."""
-        if not self._forked:
+        if not self.forked:
             self.stop(grace)
             await landed(self._ended)
 
@@ -105,8 +105,14 @@ class EngineThread:
         wait([self._ended], seconds)
 
     @property
-    def _forked(self) -> bool:
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that the thread lives in."""
         return os.getpid() != self._pid
+
+    @property
+    def here(self) -> bool:
+        """Whether this is the thread."""
+        return threading.current_thread() is self._thread
 
     def _work(self) -> None:
         try:
@@ -156,6 +162,8 @@ class Cross:
 
     def now(self, http: object) -> Any:  # noqa: ARG002  # a `Step`
         """See `Step`."""
+        if self._thread.here:
+            raise ConnectionFailed("On the engine's own thread a plain call waits for itself: take the _async one.")
         future = self._begun()
         try:
             answer = future.result(self._seconds)
@@ -180,7 +188,7 @@ class Cross:
         return answer
 
     def _begun(self) -> Future[Any]:
-        if self._future is None:
+        if self._future is None or self._thread.forked:
             self._future = self._thread.submit(self._work, new=self._new)
         return self._future
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar, cast
+from urllib.parse import parse_qsl
 
 import httpx2 as httpx
 
@@ -145,8 +146,8 @@ class LocalConnection:
                 loc=("header", name), kind="extra_forbidden",
             )  # fmt: skip
         return Asked(
-            operation=call.operation, path=call.parts, query=call.query, body=call.content(stream=stream) or b"",
-            headers=headers, on_disconnect=self._on_disconnect,
+            operation=call.operation, path=call.parts, query=parse_qsl(call.asked, keep_blank_values=True),
+            body=call.content(stream=stream) or b"", headers=headers, on_disconnect=self._on_disconnect,
         )  # fmt: skip
 
     def _seconds(self, call: Call[Any]) -> float | None:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from causerie.types.agents import (
+    Agent,
+    AgentAlias,
+    AgentListPage,
+    CreateAgentRequest,
+    UpdateAgentRequest,
+)
 from causerie.types.base import (
     UNSET,
     UnsetType,
@@ -98,6 +105,7 @@ from causerie.types.tools import (
     WebSearchTool,
 )
 
+from .pages import Page
 from .place import ConversationEvents
 from .unknown import Unknown, UnknownEvent
 
@@ -105,6 +113,8 @@ from .unknown import Unknown, UnknownEvent
 InputEntries = Entry
 ConversationEventsData = Event
 UnknownConversationEventsData = UnknownEvent
+AgentAliasResponse = AgentAlias
+AgentsAPIV1AgentsListPagesResponse = Page
 CustomConnector = ConnectorTool
 JSONSchema = JsonSchema
 ModerationLlmv1Config = ModerationConfigV1
@@ -115,11 +125,16 @@ ResponseV1ConversationsGet = ConversationEntity
 __all__ = [
     "UNSET",
     "APIKeyAuth",
+    "Agent",
+    "AgentAlias",
+    "AgentAliasResponse",
     "AgentConversation",
     "AgentHandoffDoneEvent",
     "AgentHandoffEntry",
     "AgentHandoffStartedEvent",
+    "AgentListPage",
     "AgentVersion",
+    "AgentsAPIV1AgentsListPagesResponse",
     "AgentsAPIV1ConversationsListResponse",
     "BaseModelCard",
     "CodeInterpreterTool",
@@ -135,6 +150,7 @@ __all__ = [
     "ConversationResponse",
     "ConversationRun",
     "ConversationUsageInfo",
+    "CreateAgentRequest",
     "CustomConnector",
     "DiscardEvent",
     "DocumentLibraryTool",
@@ -171,6 +187,7 @@ __all__ = [
     "OutputChunk",
     "OutputEntry",
     "OutputEvent",
+    "Page",
     "Prediction",
     "ReasoningEffort",
     "ReferenceChunk",
@@ -200,6 +217,7 @@ __all__ = [
     "UnknownConversationEventsData",
     "UnknownEvent",
     "UnsetType",
+    "UpdateAgentRequest",
     "WebSearchPremiumTool",
     "WebSearchTool",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from functools import cache
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -61,24 +62,35 @@ class Call(Generic[R_co]):
         self.path = filled(self.operation.path, **self.parts)
         self.answer: Reading[R_co] | None = _reading(self.operation.response)
         self.body = None if body is None else _given(body)
-        self.query = {name: str(value) for name, value in _given(query or {}).items()}
+        self.query = _given(query or {})
         self.follows = follows
+        self.begins = self.operation.stream is not None and body is not None  # a run, which can be asked for again
 
     @property
     def leaves_a_trace(self) -> bool:
         """Whether a server can tell, should the call come again, that it came before: not with ``store=False``."""
-        return self.body is not None and self.body.get("store") is not False
+        return self.begins and (self.body or {}).get("store") is not False
+
+    def behind(self, token: str) -> Self:
+        """Return the same call for the page that a token leads to."""
+        following = copy(self)
+        following.query = self.query | {"page_token": token}
+        return following
 
     def target(self, base: str) -> str:
         """Return the URL at the server `base`."""
-        query = f"?{urlencode(self.query)}" if self.query else ""
-        return f"{base.rstrip('/')}{self.path}{query}"
+        return f"{base.rstrip('/')}{self.path}{'?' if self.query else ''}{self.asked}"
+
+    @property
+    def asked(self) -> str:
+        """The query, as it stands in a URL."""
+        return urlencode(self.query, doseq=True)
 
     def content(self, *, stream: bool) -> bytes | None:
         """Return the body as JSON."""
         if self.body is None:
             return None
-        return msgspec.json.encode(self.body | {"stream": stream}, enc_hook=_plain)
+        return msgspec.json.encode(self.body | ({"stream": stream} if self.begins else {}), enc_hook=_plain)
 
 
 @cache
@@ -103,6 +115,11 @@ def present(value: Any) -> Any:
 def query_json(value: Mapping[str, Any] | None | UnsetType) -> str | UnsetType:
     """Return an object as a query carries it (PROTOCOL §2.7)."""
     return msgspec.json.encode(value, enc_hook=_plain).decode() if value else UNSET
+
+
+def query_flag(value: bool | None | UnsetType) -> str | UnsetType:  # it is no switch of this function
+    """Return a flag as a query carries it."""
+    return UNSET if value is None or value is UNSET else str(value).lower()
 
 
 def _given(members: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class EventStream(_Stream):
     def __next__(self) -> ConversationEvents:
         """Return the next event."""
         events = self._events
-        while not events:
+        while self._closed or not events:
             found = None if self._closed else pull(self._course, self._http)
             if found is None:
                 raise StopIteration
@@ -76,7 +76,6 @@ class EventStream(_Stream):
     def close(self) -> None:
         """Hang up. The run goes on unless the server was told otherwise."""
         self._closed = True
-        self._events.clear()
         self._course.close()
         if self._place.response is not None:
             self._place.response.close()
@@ -109,7 +108,7 @@ class EventStreamAsync(_Stream):
     async def __anext__(self) -> ConversationEvents:
         """Return the next event."""
         events = self._events
-        while not events:
+        while self._closed or not events:
             found = None if self._closed else await pull_async(self._course, self._http)
             if found is None:
                 raise StopAsyncIteration
@@ -119,7 +118,6 @@ class EventStreamAsync(_Stream):
     async def close(self) -> None:
         """Hang up. The run goes on unless the server was told otherwise."""
         self._closed = True
-        self._events.clear()
         self._course.close()
         if self._place.response is not None:
             await self._place.response.aclose()

@@ -6,6 +6,7 @@ carry the steps out and know nothing about them. A generator hands out results a
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, cast
@@ -172,6 +173,7 @@ class Course(Generic[T]):
     def __init__(self, steps: Steps[T]) -> None:
         """Begin."""
         self._steps = steps
+        self._stepping = threading.RLock()  # a stream may be closed by another thread than reads it
         self.answer: Any = None
         self.error: httpx.RequestError | None = None
 
@@ -179,10 +181,11 @@ class Course(Generic[T]):
         """Return the next step to take, the next results, or None when there is neither."""
         answer, error = self.answer, self.error
         self.answer = self.error = None
-        try:
-            return self._steps.send(answer) if error is None else self._steps.throw(error)
-        except StopIteration:
-            return None
+        with self._stepping:
+            try:
+                return self._steps.send(answer) if error is None else self._steps.throw(error)
+            except StopIteration:
+                return None
 
     def interrupted(self) -> None:
         """Whoever took a step was interrupted: to the steps that is a broken connection, if they ever go on."""
@@ -190,7 +193,8 @@ class Course(Generic[T]):
 
     def close(self) -> None:
         """Take no further step."""
-        self._steps.close()
+        with self._stepping:
+            self._steps.close()
 
 
 def pull(course: Course[T], http: HttpClient | None = None) -> list[T] | None:

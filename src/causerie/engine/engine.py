@@ -19,6 +19,7 @@ from causerie.types.responses import AgentConversation, ConversationRun, ModelCo
 from causerie.upstreams.base import Upstream
 
 from . import admission
+from .agents import Agents
 from .conversation import ConversationSettings, encode_metadata, entity, settings_of
 from .history import History, check, rows
 from .journal import Journal, NoJournal, StoredJournal
@@ -55,12 +56,12 @@ class Engine:
         self._default_model = default_model
         self._bounds = bounds or Bounds()
         self._ids, self._clock = ids or Ids(), clock or Clock()
-        self._owner = self._ids.new("own")
         self._supervisor = Supervisor(
             store, upstream, toolsets=self._toolsets, bounds=self._bounds, ids=self._ids, clock=self._clock,
-            owner=self._owner, cache_bytes=cache_bytes, keep_seconds=keep_seconds, beat_seconds=beat_seconds,
+            cache_bytes=cache_bytes, keep_seconds=keep_seconds, beat_seconds=beat_seconds,
         )  # fmt: skip
         self._recent, self._runs = self._supervisor.recent, self._supervisor.runs
+        self.agents = Agents(store, self._ids, self._clock, self._toolsets, self._check_serving)
         self._repeats = Repeats(store, self._supervisor, self._clock)
 
     async def open(self, *, adopt: bool = False) -> None:
@@ -70,7 +71,7 @@ class Engine:
             adopt: carry on at once every run that a crash interrupted. Otherwise each waits until its conversation
                 is touched: opening a file spends no tokens (D15).
         """
-        await self._store.open(self._owner)
+        await self._store.open(self._ids.new("own"))
         await self._supervisor.open(adopt=adopt)
 
     async def close(self, grace: float = 10.0) -> None:
@@ -173,8 +174,7 @@ class Engine:
         return entity(await self._store.load(workspace, conversation_id))
 
     async def list(self, workspace: str, request: ListRequest) -> Sequence[ModelConversation | AgentConversation]:
-        """Return a page of conversations, newest first; raises `InvalidRequest` for a bad page."""
-        admission.check_list(request)
+        """Return a page of conversations, newest first."""
         found = await self._store.page(
             workspace, offset=request.page * request.page_size, limit=request.page_size,
             metadata=request.metadata or {},
@@ -287,7 +287,7 @@ class Engine:
         request = Request(args=override, inputs=len(plan.inputs), stream=plan.stream, repeats=plan.repeats)
         return RunStart(
             run_id=plan.run_id, operation=plan.operation, conversation=row, head=plan.history.head,
-            entries=plan.inputs, started_at=plan.started_at, announced=plan.stream, owner=self._owner,
+            entries=plan.inputs, started_at=plan.started_at, announced=plan.stream,
             request=encode(request), repeat=plan.repeat,
         )  # fmt: skip
 

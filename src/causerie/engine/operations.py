@@ -7,13 +7,14 @@ means the same in either. How it came, and how its answer leaves, is not known h
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from causerie.errors import InvalidRequest, NotFound
 from causerie.types.base import encode
-from causerie.types.operations import Operation
+from causerie.types.operations import AGENTS, Operation
 from causerie.types.requests import (
     AppendRequest,
     FollowRequest,
@@ -49,7 +50,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: what stands for the names in the path.
-        query: its parameters, where the operation takes any.
+        query: its parameters in order, where the operation takes any.
         body: its JSON; empty where there is none.
         headers: those of `HEADERS` that were given.
         on_disconnect: what a run does when its caller leaves, where the request does not say.
@@ -58,7 +59,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     operation: Operation
     workspace: str = LOCAL_WORKSPACE
     path: Mapping[str, str] = {}
-    query: Mapping[str, str] = {}
+    query: Sequence[tuple[str, str]] = ()
     body: bytes = b""
     headers: Mapping[str, str] = {}
     on_disconnect: OnDisconnect = "continue"
@@ -130,6 +131,8 @@ class Begun(NamedTuple):
 Answer = bytes | Begun | Events | None
 """JSON; a run; the events of one; or nothing, where all that can be said is that it is done."""
 
+_Call = Callable[[Engine, Asked, Any], Awaitable[Answer]]
+
 
 async def answer(engine: Engine, asked: Asked) -> Answer:
     """Do what was asked.
@@ -142,9 +145,39 @@ async def answer(engine: Engine, asked: Asked) -> Answer:
 
 def _request(asked: Asked) -> Any:
     kind = asked.operation.request
-    if asked.operation.in_query:
-        return decode_query(asked.query, kind)
-    return decode_request(asked.body, kind or Nothing) if kind or asked.body else None
+    in_query = asked.operation.in_query and (asked.query or not asked.body)
+    if kind is not None and not in_query:
+        return decode_request(asked.body, kind)
+    if asked.body:
+        decode_request(asked.body, Nothing)
+    return decode_query(_parameters(asked.query, kind), kind) if in_query else None
+
+
+def _parameters(query: Sequence[tuple[str, str]], kind: type) -> dict[str, Any]:
+    given, lists = dict[str, Any](), _lists(kind)
+    for name, value in query:
+        if name in lists:
+            given.setdefault(name, []).append(value)
+        else:
+            given[name] = _metadata(value) if name == "metadata" else value
+    return given
+
+
+@cache
+def _lists(kind: type) -> frozenset[str]:
+    """The parameters that may be repeated."""
+    hints = get_type_hints(kind).items()
+    return frozenset(name for name, hint in hints if any(get_origin(part) is list for part in get_args(hint)))
+
+
+def _metadata(text: str) -> dict[str, Any] | None:
+    try:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        found = text
+    # The official SDKs send a sentinel text for metadata that was not given (PROTOCOL §2.7): what decodes to no
+    # object is no filter.
+    return found if isinstance(found, dict) else None
 
 
 async def _start(engine: Engine, asked: Asked, request: StartRequest) -> Answer:
@@ -206,6 +239,17 @@ async def _cancel(engine: Engine, asked: Asked, _: None) -> Answer:
     return encode(RunList(data=[*await engine.cancel(asked.workspace, asked.conversation_id)]))
 
 
+def _of_agents(one: Operation) -> _Call:
+    """Return the call of an operation of agents: they differ in what the table says of them, and in nothing else."""
+
+    async def call(engine: Engine, asked: Asked, request: Any) -> Answer:
+        given = [] if request is None else [request]
+        found = await getattr(engine.agents, one.name)(asked.workspace, *asked.path.values(), *given)
+        return None if found is None else encode(found)
+
+    return call
+
+
 async def _list_models(engine: Engine, _: Asked, __: Nothing) -> Answer:
     return encode(ModelList(data=[_card(name) for name in await engine.models()]))
 
@@ -217,7 +261,7 @@ async def _retrieve_model(engine: Engine, asked: Asked, _: None) -> Answer:
     return encode(_card(name))
 
 
-_CALLS: dict[str, Callable[[Engine, Asked, Any], Awaitable[Answer]]] = {
+_CALLS: dict[str, _Call] = {
     "conversations.start": _start,
     "conversations.list": _list,
     "conversations.get": _get,
@@ -231,6 +275,7 @@ _CALLS: dict[str, Callable[[Engine, Asked, Any], Awaitable[Answer]]] = {
     "conversations.follow_run": _follow_run,
     "conversations.cancel_run": _cancel_run,
     "conversations.cancel": _cancel,
+    **{one.key: _of_agents(one) for one in AGENTS},
     "models.list": _list_models,
     "models.retrieve": _retrieve_model,
 }

@@ -60,7 +60,8 @@ def app(engine: Engine, options: Options) -> Starlette:
     paths: dict[str, dict[str, Handler]] = {}
     for one in BY_KEY.values():
         path = one.path.replace("{model_id}", "{model_id:path}")  # names of models have slashes of their own
-        paths.setdefault(path, {})[one.method] = handler(one)
+        methods = paths.setdefault(path, {})
+        methods[one.method] = methods[one.also or one.method] = handler(one)
     paths["/health"] = {"GET": health}
     paths["/openapi.json"] = {"GET": openapi}
 

@@ -56,13 +56,15 @@ class Call:
             UnsupportedMediaType: the body is not sent as JSON; a web page could send anything else unasked (D13).
             PayloadTooLarge: it is longer than this server takes.
         """
-        body, query = b"", dict[str, str]()
+        body, query = b"", list[tuple[str, str]]()
         if operation.in_query:
-            query = dict(parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True))
+            query = parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True)
         if operation.method in _WITH_BODY:
             if operation.request is not None and not operation.in_query:
                 self._check_head()
             body = await self._read()
+            if operation.in_query and body and not query:  # where it may stand instead
+                self._check_head()
         # Of a header that came twice, the first counts.
         known = ((name, value) for name, value in reversed(self._scope["headers"]) if name in _HEADERS)
         headers = {name.decode(): value.decode("latin-1") for name, value in known}

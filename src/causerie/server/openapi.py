@@ -8,14 +8,12 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from causerie.types.events import Event
-from causerie.types.operations import OPERATIONS, Operation
-from causerie.types.requests import FollowRequest, ListRequest
-from causerie.types.responses import ModelList
+from causerie.types.operations import BY_KEY, Operation
 
 _REF = "#/components/schemas/{name}"
 _ERRORS = {
     "400": "The request does not fit the conversation, or the model refused it.",
-    "404": "There is no such conversation.",
+    "404": "There is no such conversation or agent.",
     "409": "The conversation is running already.",
     "413": "The body is too large.",
     "415": "The body is not sent as JSON.",
@@ -26,27 +24,21 @@ _ERRORS = {
     "504": "The model server, or the whole run, took too long.",
 }
 
-_QUERIES: dict[Any, dict[str, dict[str, Any]]] = {
-    ListRequest: {
-        "page": {"schema": {"type": "integer", "minimum": 0, "default": 0}},
-        "page_size": {"schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
-        "metadata": {"content": {"application/json": {"schema": {"type": "object"}}}},
-    },
-    FollowRequest: {"after": {"schema": {"type": "string"}}},
-}
-
 
 def document(version: str) -> dict[str, Any]:
     """Return the document as plain data."""
-    kinds = [struct for one in OPERATIONS for kind in (one.request, one.response) for struct in _structs(kind)]
-    kinds = [kind for kind in kinds if kind not in _QUERIES]
-    _, components = msgspec.json.schema_components([*dict.fromkeys(kinds), Event, ModelList], ref_template=_REF)
+    kinds = [
+        struct
+        for one in BY_KEY.values()
+        for kind in (None if one.in_query else one.request, one.response)
+        for struct in _structs(kind)
+    ]
+    _, components = msgspec.json.schema_components([*dict.fromkeys(kinds), Event], ref_template=_REF)
     components["Error"] = _error_schema()
     components["ConversationEvents"] = _frame_schema()
     paths: dict[str, dict[str, Any]] = {}
-    for one in OPERATIONS:
+    for one in BY_KEY.values():
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
-    paths["/v1/models"] = {"get": _plain("models", "List the models.", {"$ref": _REF.format(name="ModelList")})}
     paths["/health"] = {"get": _plain("health", "Whether the server can serve.", {"type": "object"})}
     return {
         "openapi": "3.1.0",
@@ -77,13 +69,15 @@ def _schema(kind: Any) -> dict[str, Any]:
 
 
 def _operation(one: Operation) -> dict[str, Any]:
-    described: dict[str, Any] = {"operationId": one.name, "summary": one.summary, "responses": _responses(one)}
+    described: dict[str, Any] = {
+        "operationId": one.names[0], "tags": [one.group], "summary": one.summary, "responses": _responses(one),
+    }  # fmt: skip
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"{(\w+)}", one.path)
     ]
     if one.in_query:
-        parameters += [{"name": name, "in": "query", **said} for name, said in _QUERIES[one.request].items()]
+        parameters += _query(one.request)
     elif one.request is not None:
         body = {"application/json": {"schema": _schema(one.request)}}
         described["requestBody"] = {"required": True, "content": body}
@@ -104,6 +98,18 @@ def _responses(one: Operation) -> dict[str, Any]:
     return {str(one.status): success} | {
         code: {"description": text, "content": error} for code, text in relevant.items()
     }
+
+
+def _query(kind: Any) -> list[dict[str, Any]]:
+    _, components = msgspec.json.schema_components([kind], ref_template=_REF)
+    described = components[kind.__name__]
+    found = []
+    for name, schema in described["properties"].items():
+        required = {"required": True} if name in described["required"] else {}
+        # Metadata is JSON in one parameter (PROTOCOL §2.7).
+        said = {"content": {"application/json": {"schema": schema}}} if name == "metadata" else {"schema": schema}
+        found.append({"name": name, "in": "query", **required, **said})
+    return found
 
 
 def _plain(name: str, summary: str, schema: dict[str, Any]) -> dict[str, Any]:

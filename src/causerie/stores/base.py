@@ -12,6 +12,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from .agents import AgentQuery, AgentRow, AgentStore, AliasRow
+
+__all__ = [
+    "BEYOND", "AgentQuery", "AgentRow", "AgentStore", "AliasRow", "ConversationRow", "EntryRow", "Operation", "Place",
+    "Range", "Recalled", "Recorded", "Repeat", "Reservation", "RunEnd", "RunKey", "RunRow", "RunStart", "RunState",
+    "Segment", "Store",
+]  # fmt: skip
+
 Operation = Literal["start", "append", "restart"]
 RunState = Literal["running", "done", "failed", "cancelled"]
 BEYOND = 2**62  # as a position: everything that is there, also beyond the head
@@ -109,7 +117,6 @@ class RunStart(msgspec.Struct, frozen=True, kw_only=True):
     entries: Sequence[EntryRow]
     started_at: datetime
     announced: bool
-    owner: str
     request: bytes = b"{}"
     repeat: Repeat | None = None
 
@@ -193,8 +200,8 @@ class RunKey(NamedTuple):
     fence: int
 
 
-class Store(Protocol):
-    """Where conversations live. Every method may raise `StoreUnavailable`."""
+class Store(AgentStore, Protocol):
+    """Where conversations live, and agents. Every method may raise `StoreUnavailable`."""
 
     async def open(self, owner: str) -> None:
         """Make ready for `owner`: take the lock, bring the schema up to date, drop what nobody can ask for.
@@ -244,6 +251,7 @@ class Store(Protocol):
             NotFound: the conversation is gone.
             Conflict: another run is in the way, or the head is no longer `start.head`.
             RepeatedKey: its idempotency key is taken.
+            TakenOver: another process has the store by now.
         """
         ...
 
@@ -281,11 +289,12 @@ class Store(Protocol):
         """Return one run of a conversation; None if there is none of that id."""
         ...
 
-    def adopt(self, run: RunRow, owner: str) -> Awaitable[RunKey]:
+    def adopt(self, run: RunRow) -> Awaitable[RunKey]:
         """Take a run over: from now on only the returned key may write.
 
         Raises:
             Superseded: it has ended, or somebody else was quicker.
+            TakenOver: another process has the store by now.
         """
         ...
 
@@ -313,8 +322,8 @@ class Store(Protocol):
         """Note durably what a reserved call came to; this outlives a failed run."""
         ...
 
-    def beat(self, owner: str) -> Awaitable[bool]:
-        """Say that `owner` is alive; False if another process has taken the store over in the meantime."""
+    def beat(self) -> Awaitable[bool]:
+        """Say that this owner is alive; False if another process has taken the store over in the meantime."""
         ...
 
     def delete(self, workspace: str, conversation_id: str, at: datetime) -> Awaitable[None]:

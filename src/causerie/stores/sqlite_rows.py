@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from causerie.errors import Conflict, NotFound, RepeatedKey, Superseded
+from causerie.errors import Conflict, NotFound, RepeatedKey, Superseded, TakenOver
 
 from .base import (
     ConversationRow,
@@ -33,7 +33,12 @@ SQL = statements("sqlite")
 
 def now() -> str:
     """The time as rows have it."""
-    return _stamp(datetime.now(UTC))
+    return stamp(datetime.now(UTC))
+
+
+def stamp(moment: datetime) -> str:
+    """Return `moment` as rows have it."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def over(db: sqlite3.Connection, statement: str, workspace: str, ranges: Sequence[Range]) -> list[Any]:
@@ -96,8 +101,9 @@ def take_store(db: sqlite3.Connection, owner: str) -> None:
         fail(db, RunKey(workspace, conversation_id, run_id, fence), end)
 
 
-def begin(db: sqlite3.Connection, start: RunStart) -> RunKey:
+def begin(db: sqlite3.Connection, start: RunStart, owner: str) -> RunKey:
     """Write a run and its inputs; see `Store.begin`."""
+    _check_owner(db, owner)
     row = start.conversation
     query = {"workspace": row.workspace, "id": row.id, "run_id": start.run_id, "head": start.head}
     if start.operation == "append":
@@ -108,8 +114,8 @@ def begin(db: sqlite3.Connection, start: RunStart) -> RunKey:
         found = _add_conversation(db, start, query)
     (fence,) = found
     db.execute(SQL["add_run"], {
-        **query, "id": start.run_id, "conversation": row.id, "operation": start.operation, "owner": start.owner,
-        "fence": fence, "request": start.request, "started_at": _stamp(start.started_at),
+        **query, "id": start.run_id, "conversation": row.id, "operation": start.operation, "owner": owner,
+        "fence": fence, "request": start.request, "started_at": stamp(start.started_at),
     })  # fmt: skip
     right = RunKey(row.workspace, row.id, start.run_id, fence)
     if start.repeat is not None:
@@ -131,7 +137,7 @@ def commit(
     db: sqlite3.Connection, key: RunKey, entries: Sequence[EntryRow], *, start: int, head: int, end: RunEnd
 ) -> None:
     """Move the head; see `Store.commit`."""
-    query = {**_right(key), "start": start, "head": head, "at": _stamp(end.ended_at)}
+    query = {**_right(key), "start": start, "head": head, "at": stamp(end.ended_at)}
     if db.execute(SQL["commit"], query).rowcount != 1:
         raise _lost(key)
     _add_entries(db, key, entries)
@@ -158,6 +164,7 @@ def fail(db: sqlite3.Connection, key: RunKey, end: RunEnd) -> None:
 
 def adopt(db: sqlite3.Connection, found: RunRow, owner: str) -> RunKey:
     """Take a run over; see `Store.adopt`."""
+    _check_owner(db, owner)
     key = RunKey(found.workspace, found.conversation_id, found.id, found.fence)
     taken = db.execute(SQL["take_over"], _right(key)).fetchone()
     if taken is None:
@@ -195,16 +202,12 @@ def settle(db: sqlite3.Connection, key: RunKey, reservation: str, result: bytes)
 
 def delete(db: sqlite3.Connection, workspace: str, conversation_id: str, at: datetime) -> None:
     """Delete a conversation; see `Store.delete`."""
-    query = {"workspace": workspace, "id": conversation_id, "at": _stamp(at)}
+    query = {"workspace": workspace, "id": conversation_id, "at": stamp(at)}
     if db.execute(SQL["bury"], query).fetchone() is None:
         raise _no_such(conversation_id)
     for name in ("labels", "runs", "settlements", "ledger", "idempotency"):
         db.execute(SQL[f"forget_{name}"], query)
     _release_ground(db, workspace, conversation_id)
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _right(key: RunKey) -> dict[str, Any]:
@@ -214,6 +217,12 @@ def _right(key: RunKey) -> dict[str, Any]:
 def _check_right(db: sqlite3.Connection, key: RunKey) -> None:
     if not db.execute(SQL["holds"], _right(key)).fetchone():
         raise _lost(key)
+
+
+def _check_owner(db: sqlite3.Connection, owner: str) -> None:
+    # What is superseded must not even begin: whatever it began would wait for the next owner to take it over again.
+    if db.execute(SQL["owner"], {"id": owner}).fetchone() is None:
+        raise TakenOver
 
 
 def _lost(key: RunKey) -> Superseded:
@@ -236,9 +245,9 @@ def _in_the_way(db: sqlite3.Connection, query: dict[str, Any]) -> Exception:
 
 
 def _add_conversation(db: sqlite3.Connection, start: RunStart, query: dict[str, Any]) -> Any:
-    row, stamp = start.conversation, _stamp(start.conversation.created_at)
+    row, at = start.conversation, stamp(start.conversation.created_at)
     found = db.execute(SQL["begin_new"], {
-        **query, "created_at": stamp, "updated_at": stamp, "settings": row.settings, "name": row.name,
+        **query, "created_at": at, "updated_at": at, "settings": row.settings, "name": row.name,
         "description": row.description, "metadata": row.metadata, "parent_id": row.parent_id,
         "parent_entry_id": row.parent_entry_id, "announced": start.announced,
     }).fetchone()  # fmt: skip
@@ -264,7 +273,7 @@ def _add_repeat(db: sqlite3.Connection, key: RunKey, repeat: Repeat) -> None:
     db.execute(SQL["expire"], {"now": now()})
     added = db.execute(SQL["add_repeat"], {
         "workspace": key.workspace, "scope": repeat.scope, "key": repeat.key, "digest": repeat.digest,
-        "conversation": key.conversation_id, "run_id": key.run_id, "expires_at": _stamp(repeat.expires_at),
+        "conversation": key.conversation_id, "run_id": key.run_id, "expires_at": stamp(repeat.expires_at),
     })  # fmt: skip
     if added.rowcount != 1:
         raise RepeatedKey
@@ -281,7 +290,7 @@ def _add_entries(db: sqlite3.Connection, key: RunKey, entries: Sequence[EntryRow
 def _end_run(db: sqlite3.Connection, key: RunKey, end: RunEnd) -> None:
     db.execute(SQL["end_run"], {
         "workspace": key.workspace, "run_id": key.run_id, "state": end.state, "model_calls": end.model_calls,
-        "usage": end.usage, "error": end.error, "code": end.code, "at": _stamp(end.ended_at),
+        "usage": end.usage, "error": end.error, "code": end.code, "at": stamp(end.ended_at),
     })  # fmt: skip
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from causerie.errors import BadRequest, InvalidRequest
 
@@ -23,6 +24,8 @@ T = TypeVar("T")
 HandoffExecution = Literal["client", "server"]
 OnDisconnect = Literal["continue", "cancel"]
 AgentVersion = str | int
+Page = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+PageSize = Annotated[int, Meta(ge=1, le=1000)]
 
 MAX_DEPTH = 128
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*+"', re.DOTALL)
@@ -89,8 +92,8 @@ RunRequest = StartRequest | AppendRequest | RestartRequest
 class ListRequest(Struct, kw_only=True):
     """list: a page of conversations, newest first, whose metadata has every pair of `metadata`."""
 
-    page: int = 0
-    page_size: int = 100
+    page: Page = 0
+    page_size: PageSize = 100
     metadata: dict[str, Any] | None = None
 
 
@@ -124,19 +127,16 @@ def decode_request(data: bytes, kind: type[T]) -> T:
         raise _malformed(error, data) from None
 
 
-def decode_query(given: Mapping[str, str], kind: type[T]) -> T:
-    """Decode the parameters of a query; what is none of `kind` is refused.
+def decode_query(given: Mapping[str, Any], kind: type[T]) -> T:
+    """Make a request of query parameters; numbers and the like may come as text.
 
     Raises:
-        InvalidRequest: a parameter is unknown or wrong.
+        InvalidRequest: a parameter is missing, unknown or wrong; its `loc` says which.
     """
-    plain: dict[str, Any] = dict(given)
-    if "metadata" in plain:
-        plain["metadata"] = _metadata(plain["metadata"])
     try:
-        return msgspec.convert(plain, kind, strict=False)
+        return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid(error, plain, root="query") from None
+        raise invalid(error, given, root="query") from None
 
 
 def invalid(error: msgspec.ValidationError, plain: Any = None, root: str = "body") -> InvalidRequest:
@@ -156,16 +156,6 @@ def invalid(error: msgspec.ValidationError, plain: Any = None, root: str = "body
     if kind != "value_error" and field:
         loc.append(field["name"])
     return InvalidRequest(text, loc=tuple(loc), kind=kind, given=_at(plain, loc[1:]))
-
-
-def _metadata(text: str) -> dict[str, Any] | None:
-    try:
-        found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        found = text
-    # The official SDKs send a sentinel text for metadata that was not given (PROTOCOL §2.7): what decodes to no
-    # object is no filter.
-    return found if isinstance(found, dict) else None
 
 
 def _convert(plain: Any, kind: type[T]) -> T:
