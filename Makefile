@@ -56,7 +56,7 @@ fix: $(VENV)/.tools ## mend what can be mended: lint and formatting
 	$(BIN)/ruff format --quiet .
 
 .PHONY: bench
-bench: $(VENV)/.causerie ## measure beside a direct call of the same upstream
+bench: $(VENV)/.causerie .venvs/mistralai-3.7.0/.causerie ## measure beside a direct call of the same upstream, and beside the SDK
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 .PHONY: docs

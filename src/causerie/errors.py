@@ -19,6 +19,7 @@ the same classes from a response, so that ``except NotFound`` means one thing ev
     │  └─ UnsupportedMediaType 415    │  └─ StoreInUse
     │                                 └─ RunTimedOut 504
     ├─ ConnectionFailed               client side only: there is no usable response
+    ├─ AttachmentError                a file cannot be attached to a message
     └─ SettingsError                  a flag, variable or file says something that cannot be done
 """
 
@@ -269,6 +270,10 @@ class StoreInUse(StoreError):
 
 class SettingsError(CauserieError):
     """A setting cannot be used as it is."""
+
+
+class AttachmentError(CauserieError):
+    """A file cannot be attached to a message."""
 
 
 class ConnectionFailed(CauserieError):

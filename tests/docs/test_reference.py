@@ -23,7 +23,9 @@ from .pages import ROOT, anchors
 
 REFERENCE = (ROOT / "docs/reference.md").read_text("utf-8")
 SETTINGS_PAGE = (ROOT / "docs/settings.md").read_text("utf-8")
-COMMAND_PAGES = SETTINGS_PAGE + (ROOT / "docs/operating.md").read_text("utf-8")
+COMMAND_PAGES = SETTINGS_PAGE + "".join(
+    (ROOT / "docs" / name).read_text("utf-8") for name in ("operating.md", "chat.md")
+)
 MODULES = (completion, content, entries, events, responses, tools)
 STRUCTS = [*(struct for module in MODULES for struct in api.structs(module)), *api.ABOUT_AGENTS]
 

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
-import httpx2 as httpx
-
 from causerie.errors import SettingsError
 from causerie.ids import Ids
 from causerie.types.base import UNSET
@@ -123,13 +121,17 @@ class Connection:
     def _sync(self) -> HttpClient:
         with self._making:
             if self._http is None:
-                self._http = cast("HttpClient", httpx.Client(follow_redirects=True))
+                import httpx2  # noqa: PLC0415  # see wire.py
+
+                self._http = cast("HttpClient", httpx2.Client(follow_redirects=True))
             return self._http
 
     def _async(self) -> AsyncHttpClient:
         with self._making:
             if self._http_async is None:
-                self._http_async = cast("AsyncHttpClient", httpx.AsyncClient(follow_redirects=True))
+                import httpx2  # noqa: PLC0415  # see wire.py
+
+                self._http_async = cast("AsyncHttpClient", httpx2.AsyncClient(follow_redirects=True))
             return self._http_async
 
 

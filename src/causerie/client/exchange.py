@@ -6,9 +6,7 @@ These are generators of steps (`wire.py`); they do no I/O themselves.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Protocol, TypeVar
-
-import httpx2 as httpx
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from causerie.errors import ConnectionFailed, from_response
 from causerie.sse import Decoder, Frame
@@ -20,9 +18,13 @@ from .place import ConversationEvents, Place
 from .request import Call, filled
 from .retries import RECONNECT, Attempts, RetryConfig
 from .unknown import Reading, UnknownEvent
-from .wire import Close, Next, Pause, Prepared, Read, Send, Step, Steps
+from .wire import Close, Next, Pause, Prepared, Read, Send, Step, Steps, breakage
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
 
 R = TypeVar("R")
+NO_CONTENT = 204
 
 _EVENTS = BY_KEY["conversations.follow_run"].path
 _EVENT: Reading[Event] = Reading(Event, UnknownEvent)
@@ -86,7 +88,7 @@ def answered(prepared: Prepared, call: Call[R], config: RetryConfig | None, log:
         ConnectionFailed: it did not answer, or with something that is no answer.
     """
     response = yield from _sent(prepared, config, log)
-    if call.answer is None or response.status_code == httpx.codes.NO_CONTENT:
+    if call.answer is None or response.status_code == NO_CONTENT:
         yield [None]
     else:
         yield [call.answer.read(response.content)]
@@ -128,7 +130,7 @@ def _sent(prepared: Prepared, config: RetryConfig | None, log: Logger) -> Genera
         log.debug("%s %s", prepared.method, prepared.url)
         try:
             response: httpx.Response = yield Send(prepared)
-        except httpx.RequestError as error:
+        except breakage() as error:
             delay = attempts.after_failure()
             if delay is None:
                 raise _failed(error, prepared) from error
@@ -150,7 +152,7 @@ def _checked(response: httpx.Response, prepared: Prepared) -> Generator[Step, An
         raise ConnectionFailed(f"{prepared.url} answered, but not with a stream of events.")
     try:
         yield Read(response)
-    except httpx.RequestError as error:
+    except breakage() as error:
         raise _failed(error, prepared) from error
     raise from_response(response.status_code, response.text, response.headers, response)
 
@@ -164,7 +166,7 @@ def _read(place: Connected) -> Generator[Step | list[ConversationEvents], Any, C
     while True:
         try:
             chunk = yield bite
-        except httpx.RequestError as error:
+        except breakage() as error:
             cause = error
             break
         if chunk is None:
@@ -190,7 +192,7 @@ def _mended(place: Connected, attempts: Attempts, broken: ConnectionFailed, log:
         log.debug("%s %s, after %s", request.method, request.url, place.last_id)
         try:
             response: httpx.Response = yield Send(request)
-        except httpx.RequestError as error:
+        except breakage() as error:
             broken.__cause__ = error
             continue
         if response.status_code in _PASSING:

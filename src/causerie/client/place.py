@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import httpx2 as httpx
+from typing import TYPE_CHECKING, Any
 
 from causerie.types.base import UNSET, Struct, UnsetType
 from causerie.types.events import LAST_EVENTS, Event, ResponseStartedEvent, RunCancelledEvent
 
 from .unknown import UnknownEvent
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
 
 
 class ConversationEvents(Struct, kw_only=True, forbid_unknown_fields=False):

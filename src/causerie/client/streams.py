@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from types import TracebackType
-from typing import Any, Self
-
-import httpx2 as httpx
+from typing import TYPE_CHECKING, Any, Self
 
 from .place import ConversationEvents, Place
 from .wire import AsyncHttpClient, Course, HttpClient, pull, pull_async
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
 
 
 class _Stream:

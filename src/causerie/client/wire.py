@@ -6,15 +6,22 @@ carry the steps out and know nothing about them. A generator hands out results a
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
-import httpx2 as httpx
+if TYPE_CHECKING:  # loading it takes longer than all else here, and until the first request nobody needs it
+    import httpx2 as httpx
 
 T = TypeVar("T")
+
+
+def breakage() -> type[httpx.RequestError]:
+    """Return what the HTTP library raises where a connection breaks."""
+    import httpx2  # noqa: PLC0415  # see above
+
+    return httpx2.RequestError
 
 
 class HttpClient(Protocol):
@@ -103,6 +110,8 @@ class Pause(NamedTuple):
 
     async def soon(self, http: AsyncHttpClient) -> None:  # noqa: ARG002  # a `Step`
         """See `Step`."""
+        import asyncio  # noqa: PLC0415  # who waits here has it; the sync side does without
+
         await asyncio.sleep(self.seconds)
 
 
@@ -180,7 +189,7 @@ class Course(Generic[T]):
 
     def interrupted(self) -> None:
         """Whoever took a step was interrupted: to the steps that is a broken connection, if they ever go on."""
-        self.error = httpx.ReadError("The caller was interrupted.")
+        self.error = breakage()("The caller was interrupted.")
 
     def close(self) -> None:
         """Take no further step."""
@@ -193,7 +202,7 @@ def pull(course: Course[T], http: HttpClient | None = None) -> list[T] | None:
     while not isinstance(step := course.go_on(), list | None):
         try:
             course.answer = step.now(http)
-        except httpx.RequestError as error:
+        except breakage() as error:
             course.error = error
         except BaseException:
             course.interrupted()
@@ -206,7 +215,7 @@ async def pull_async(course: Course[T], http: AsyncHttpClient | None = None) -> 
     while not isinstance(step := course.go_on(), list | None):
         try:
             course.answer = await step.soon(http)
-        except httpx.RequestError as error:
+        except breakage() as error:
             course.error = error
         except BaseException:
             course.interrupted()
