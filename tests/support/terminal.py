@@ -68,7 +68,10 @@ class Terminal:
         self.presses(f"{text}\r")
 
     def presses(self, keys: str) -> None:
-        """Press keys."""
+        """Press keys, once the program waits: a Ctrl-C between a prompt and the wait behind it is lost on readline."""
+        deadline = time.monotonic() + PATIENCE
+        while not self._sleeps():
+            assert time.monotonic() < deadline, "it never came to rest"
         os.write(self._ours, keys.encode())
 
     def leaves(self, patience: float = PATIENCE) -> int:
@@ -83,6 +86,15 @@ class Terminal:
         self._process.kill()
         self._process.wait(PATIENCE)
         os.close(self._ours)
+
+    def _sleeps(self) -> bool:
+        """Whether its main thread waits for something, as the kernel tells it."""
+        pid = self._process.pid
+        try:
+            told = Path(f"/proc/{pid}/task/{pid}/stat").read_text()
+        except FileNotFoundError:  # no such kernel, or no such program any more
+            return True
+        return told.rpartition(") ")[2][0] != "R"
 
     def _read(self, deadline: float) -> bool:
         """Read on; return False when there is nothing more, or not in time."""
