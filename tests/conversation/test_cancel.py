@@ -64,7 +64,7 @@ class Talk:
 
     def hear(self, text: str) -> None:
         """Wait until the run has told `text`: that the model has sent it does not say that it has come."""
-        run = self.raw.get(f"{self.path}/runs").json["data"][0]["id"]
+        run = self.raw.running(self.path)
         seen = Reading()
         with self.raw.follow(f"{self.path}/runs/{run}/events") as events:
             while text and text not in [one["text"] for one in seen.said]:

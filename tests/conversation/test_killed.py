@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -60,13 +59,6 @@ def paths(started: dict[str, Any]) -> tuple[str, str]:
     """Return where a conversation is found, and where its run's events are."""
     conversation = f"/v1/conversations/{started['conversation_id']}"
     return conversation, f"{conversation}/runs/{started['run_id']}/events"
-
-
-def durable(raw: Raw, conversation: str, runs: int) -> None:
-    """Wait until so many runs are on disk. The model is asked beside that commit, so its being asked says nothing."""
-    deadline = time.monotonic() + PATIENCE
-    while len(raw.get(f"{conversation}/runs").json["data"]) < runs:
-        assert time.monotonic() < deadline, "the run was never listed"
 
 
 def follow(raw: Raw, path: str, had: Reading) -> Reading:
@@ -158,7 +150,7 @@ def test_an_append_that_nobody_reads_is_carried_on_all_the_same(
         model.say("Too late.", before=model.gate())
         asked = meanwhile(raw.post, conversation, {"inputs": "Two"})
         model.request(2)
-        durable(raw, conversation, 2)
+        raw.running(conversation)
         kill()
         assert asked.exception(PATIENCE) is not None
     with machine.server() as (raw, _):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,6 +118,18 @@ class Raw:
         """GET `path` and read the answer as it comes; leaving the context hangs up."""
         with self.opened("GET", path, headers=headers) as response:
             yield OpenStream(response)
+
+    def running(self, path: str) -> str:
+        """Return the id of the run that is under way in the conversation at `path`, once it is on disk.
+
+        That its model is asked does not say so: it is asked beside that commit.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            newest = self.get(f"{path}/runs").json["data"][0]
+            if newest["state"] == "running":
+                return str(newest["id"])
+            assert time.monotonic() < deadline, "nothing runs"
 
     @contextmanager
     def hang_up(
