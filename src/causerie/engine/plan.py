@@ -21,6 +21,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """What a run may use; passing one ends it as failed, with a message that names the setting."""
 
     model_calls: int = 32
+    handoffs: int = 16
     seconds: float = 600
     tool_seconds: float = 60
     tool_output_bytes: int = 1024 * 1024
