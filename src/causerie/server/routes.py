@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from causerie.engine.replay import Answerable
 from causerie.errors import NotFound
 from causerie.types.base import encode
-from causerie.types.requests import AppendRequest, OnDisconnect, RestartRequest, StartRequest
+from causerie.types.requests import AppendRequest, ListRequest, OnDisconnect, RestartRequest, StartRequest
 from causerie.types.responses import BaseModelCard, ModelCapabilities, ModelList, RunList
 from causerie.version import VERSION
 
@@ -75,7 +75,7 @@ async def cancel(call: Call) -> Answer:
 
 async def list_conversations(call: Call) -> Answer:
     """List conversations, newest first."""
-    return Json(encode(await call.engine.list(call.workspace, call.query())))
+    return Json(encode(await call.engine.list(call.workspace, call.query(ListRequest))))
 
 
 async def get(call: Call) -> Answer:
