@@ -32,7 +32,7 @@ class Acting:
         """Begin with the plan's speaker."""
         self.speaker: Speaker = plan.speaker
         self.handoffs = plan.handoffs
-        self._cast, self._client_handoffs, self._bounds = plan.cast, plan.client_handoffs, bounds
+        self._cast, self._bounds, self._goes_on = plan.cast, bounds, plan.handoff_execution == "server"
         self._asked = bool(plan.outputs) and plan.outputs[-1].kind != "agent.handoff"
 
     @property
@@ -68,7 +68,7 @@ class Acting:
 
     def goes_on(self, step: Step) -> bool:
         """Whether the model is asked again after `step`."""
-        return isinstance(step, CallTools) or (isinstance(step, HandOver) and not self._client_handoffs)
+        return isinstance(step, CallTools) or (isinstance(step, HandOver) and self._goes_on)
 
     def hand_over(self, step: Step, calls: Sequence[Pending], turn: Turn) -> None:
         """Say what came of the handoffs among `calls`: the first is made, unless the caller has to answer before."""

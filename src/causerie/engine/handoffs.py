@@ -41,8 +41,9 @@ def names(targets: Sequence[Agent], taken: Collection[str]) -> dict[str, Agent]:
 
 def function(name: str, target: Agent) -> Function:
     """Return the tool that hands over to `target`."""
-    about = f"Hand the conversation over to the agent '{target.name}', who answers from then on. {target.description or ''}"
-    return Function(name=name, description=about.strip(), parameters={"type": "object", "properties": {}})
+    about = f"Hand the conversation over to the agent '{target.name}', who answers from then on."
+    about += f" {target.description}" if target.description else ""
+    return Function(name=name, description=about, parameters={"type": "object", "properties": {}})
 
 
 def made(target: Agent) -> str:
