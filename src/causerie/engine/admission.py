@@ -47,8 +47,8 @@ _PREFIX: dict[type, str] = {
 }
 
 
-def check_start(request: StartRequest, default_model: str | None, served: Collection[str]) -> None:
-    """See that a start makes sense by itself.
+def check_start(request: StartRequest, default_model: str | None, served: Collection[str]) -> str | None:
+    """See that a start makes sense by itself; return its model, None for an agent's.
 
     Args:
         default_model: what runs where the request names nothing.
@@ -59,11 +59,12 @@ def check_start(request: StartRequest, default_model: str | None, served: Collec
     """
     if request.model is not None and request.agent_id is not None:
         raise _wrong("Give either model or agent_id, not both: an agent brings its model.", "agent_id")
+    model = None if request.agent_id is not None else request.model or default_model
     if request.agent_id is not None:
         _check_agents_own(request)
     elif request.agent_version is not None:
         raise _wrong("agent_version goes with agent_id, which is not given.", "agent_version")
-    elif not (request.model or default_model):
+    elif not model:
         raise _wrong(
             "Give a model or an agent_id: this server has no default model (its operator can set one with --model).",
             "model",
@@ -74,6 +75,7 @@ def check_start(request: StartRequest, default_model: str | None, served: Collec
     if not request.inputs:
         raise _wrong("inputs must not be empty: give a text or at least one entry.", "inputs")
     _check_inputs(request.inputs)
+    return model
 
 
 def check_append(request: AppendRequest) -> None:

@@ -52,12 +52,11 @@ def entity(row: ConversationRow) -> ModelConversation | AgentConversation:
     )  # fmt: skip
 
 
-def of_start(request: StartRequest, default_model: str | None) -> ConversationSettings:
-    """Return what a start sets a conversation up with; an agent brings its own model."""
+def of_start(request: StartRequest, model: str | None) -> ConversationSettings:
+    """Return what a start sets a conversation up with; `model` is None where an agent brings its own."""
     return ConversationSettings(
-        model=None if request.agent_id is not None else request.model or default_model, agent_id=request.agent_id,
-        agent_version=request.agent_version, instructions=request.instructions, tools=request.tools,
-        completion_args=request.completion_args,
+        model=model, agent_id=request.agent_id, agent_version=request.agent_version,
+        instructions=request.instructions, tools=request.tools, completion_args=request.completion_args,
     )  # fmt: skip
 
 

@@ -93,11 +93,11 @@ class Engine:
             NotFound: there is no such agent, or it has no such version.
             BadRequest: the inputs leave function calls without their results.
         """
-        admission.check_start(request, self._default_model, self._toolsets)
+        model = admission.check_start(request, self._default_model, self._toolsets)
         repeat = self._repeats.bound("start", key, request)
         if earlier := await self._repeats.earlier(workspace, repeat, stream=bool(request.stream)):
             return earlier
-        settings, now = of_start(request, self._default_model), self._clock.now()
+        settings, now = of_start(request, model), self._clock.now()
         row = ConversationRow(
             workspace=workspace, id=self._ids.new("conv"), created_at=now, updated_at=now,
             settings=encode(settings), name=request.name, description=request.description,
