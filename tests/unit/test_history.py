@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -342,11 +341,17 @@ def test_a_handoff_that_a_caller_tells_of_hands_over_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "bridged"), [([handed(2)], True), ([handed(2, ours=False)], False), ([], False)]
-)  # fmt: skip
-def test_a_user_never_speaks_right_after_a_result(before: list[EntryRow], bridged: bool) -> None:
+    ("before", "roles"),
+    [
+        ([handed(2)], ["user", "assistant", "tool", "assistant", "user", "user"]),
+        (asked(HANDED, of=History(head=1)), ["user", "assistant", "user", "user"]),
+        (asked(RAN, of=History(head=1)), ["user", "assistant", "tool", "assistant", "user", "user"]),
+        ([], ["user", "user", "user"]),
+    ],
+    ids=["handoff", "told handoff", "execution", "nothing"],
+)
+def test_a_user_never_speaks_right_after_a_result(before: list[EntryRow], roles: list[str]) -> None:
     history = History().extended([*asked(user("Go")), *before])
     more = history.extended(asked(user("On"), user("And on"), of=history))
-    roles = [message["role"] for message in json.loads(b"[" + more.prompt + b"]")]
-    assert roles[-3:] == (["assistant", "user", "user"] if bridged else roles[-3:])
-    assert ("tool", "user") not in list(pairwise(roles))
+    assert [message["role"] for message in json.loads(b"[" + more.prompt + b"]")] == roles
+    assert more.prompt.startswith(history.prompt + b",")

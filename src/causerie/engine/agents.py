@@ -25,6 +25,7 @@ from causerie.types.agents import (
     AgentPagesRequest,
     CreateAgentRequest,
     DeleteAliasRequest,
+    GetAgentRequest,
     ListAgentsRequest,
     ListVersionsRequest,
     SetAliasRequest,
@@ -43,7 +44,11 @@ _CURSOR = re.compile(r"[!-~]{1,256}")
 
 
 class Agents:
-    """The twelve operations of agents, and what runs need of them."""
+    """The twelve operations of agents, and what runs need of them.
+
+    The methods are called as the table of operations has them: with the workspace, what stands in the path, and the
+    request, where there is one.
+    """
 
     def __init__(self, store: AgentStore, ids: Ids, clock: Clock, served: Collection[str] = ()) -> None:
         """Take the store.
@@ -106,8 +111,12 @@ class Agents:
 
         return _entity(await self._store.change_agent(workspace, agent_id, change))
 
-    async def get(self, workspace: str, agent_id: str, version: str | int | None = None) -> Agent:
-        """Return an agent; see `resolve`."""
+    async def get(self, workspace: str, agent_id: str, request: GetAgentRequest) -> Agent:
+        """Return an agent as it is, or in one of its versions; raises `NotFound`."""
+        return await self.resolve(workspace, agent_id, request.agent_version)
+
+    async def get_version(self, workspace: str, agent_id: str, version: str) -> Agent:
+        """Return an agent in one of its versions, by number or alias; raises `NotFound`."""
         return await self.resolve(workspace, agent_id, version)
 
     async def list(self, workspace: str, request: ListAgentsRequest) -> Sequence[Agent]:

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope
 from causerie.engine.engine import Engine
 from causerie.engine.runlog import Cursor
 from causerie.errors import CauserieError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from causerie.types.operations import Operation
 from causerie.types.requests import Nothing, OnDisconnect, decode_query, decode_request
 
 T = TypeVar("T")
@@ -105,6 +106,19 @@ class Call:
                 return str(value.decode("latin-1"))
         return None
 
+    async def request(self, one: Operation) -> Any:
+        """Decode what an operation takes, from where the table says that it stands; None where it takes nothing.
+
+        Raises:
+            CauserieError: as `query`, `body` and `no_body` do.
+        """
+        if one.method in ("GET", "DELETE"):
+            return None if one.request is None else self.query(one.request)
+        if one.in_query and (self._query or (self._header(b"content-length") or "0") == "0"):
+            await self.no_body()
+            return self.query(one.request)
+        return await self.body(one.request)
+
     async def body(self, kind: type[T]) -> T:
         """Read and decode the body.
 
@@ -148,17 +162,6 @@ class Call:
             else:
                 given[name] = _metadata(value) if name == "metadata" else value
         return decode_query(given, kind)
-
-    async def query_or_body(self, kind: type[T]) -> T:
-        """Decode what may come in the query or in the body, from where it is.
-
-        Raises:
-            CauserieError: as `query` and `body` do; a body beside a query is refused.
-        """
-        if not self._query and (self._header(b"content-length") or "0") != "0":
-            return await self.body(kind)
-        await self.no_body()
-        return self.query(kind)
 
     async def _read(self) -> bytes:
         pieces, size = list[bytes](), 0
