@@ -232,7 +232,7 @@ def test_what_a_deletion_left_goes_when_the_store_opens(durable: Place, opened: 
     with opened(durable) as db:
         assert db.agent(HERE, "ag_a", 0, deleted=True).name == "ag_a"
         (run,) = db.unfinished()
-        key = db.adopt(run, db.owner)
+        key = db.adopt(run)
         db.commit(key, [], start=0, head=1, end=END)
     with opened(durable) as db:
         assert no_such(db, HERE, "ag_a", 0, deleted=True) == "Agent not found: ag_a"

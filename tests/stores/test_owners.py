@@ -168,6 +168,12 @@ def refused(old: Raw, path: str, model: Script) -> None:
         old.post(path, {"inputs": "Here?", "stream": True}),
         old.post(f"{path}/restart", {"inputs": "Here?", "from_entry_id": entry}),
         old.delete(path),
+        old.post("/v1/agents", {"model": model.name, "name": "Here?"}),
+        old.post("/v1/agents/x", {"name": "Here?"}),
+        old.post("/v1/agents/x/version", {"version": 0}),
+        old.request("PUT", "/v1/agents/x/aliases?alias=here&version=0"),
+        old.delete("/v1/agents/x/aliases?alias=here"),
+        old.delete("/v1/agents/x"),
         old.get("/health"),
     ]
     assert [answer.status for answer in answers] == [503] * len(answers)
@@ -199,6 +205,8 @@ def test_an_owner_that_does_not_know_yet_that_it_was_superseded_writes_nothing_o
             asking.join(PATIENCE)
             assert not asking.is_alive()
             assert said(new, path) == ["Hello", "Answer 1", "Which?", "Answer 3"]
+            refusal = old.post(path, {"inputs": "Here?"})
+            assert (refusal.status, "taken this database over" in refusal.json["message"]) == (503, True)
             assert check(place.database).faults == []
             again = new.post(path, body, {"Idempotency-Key": "k"})
             assert "Answer 3" in again.body.decode()

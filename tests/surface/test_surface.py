@@ -107,12 +107,10 @@ def test_an_operation_takes_what_the_sdks_takes(name: str, ending: str) -> None:
 @pytest.mark.parametrize("ending", ["", "_async"])
 @pytest.mark.parametrize("name", TWELVE)
 def test_an_operation_of_agents_takes_what_the_sdks_takes(name: str, ending: str) -> None:
-    theirs = getattr(mistralai.Mistral(api_key="x").beta.agents.__class__, name + ending)
+    theirs = inspect.unwrap(getattr(mistralai.Mistral(api_key="x").beta.agents.__class__, name + ending))
     ours = getattr(Agents, name + ending)
     assert parameters(ours) == parameters(theirs)
-    assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(
-        inspect.unwrap(theirs)
-    )  # `list` is deprecated there
+    assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(theirs)
     assert ours.__name__ == theirs.__name__
     assert ours.__doc__
 

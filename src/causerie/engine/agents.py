@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -50,13 +50,18 @@ class Agents:
     request, where there is one.
     """
 
-    def __init__(self, store: AgentStore, ids: Ids, clock: Clock, served: Collection[str] = ()) -> None:
+    def __init__(
+        self, store: AgentStore, ids: Ids, clock: Clock, served: Collection[str] = (),
+        check_serving: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         """Take the store.
 
         Args:
             served: the wire types of the tools that this server can run.
+            check_serving: is called before anything is written, and raises where that is no longer ours to do.
         """
         self._store, self._ids, self._clock, self._served = store, ids, clock, served
+        self._check_serving = check_serving
 
     async def resolve(
         self, workspace: str, agent_id: str, version: str | int | None, *, deleted: bool = False
@@ -85,6 +90,7 @@ class Agents:
             workspace=workspace, id=self._ids.new("ag"), source=SOURCE, created_at=now, updated_at=now, made_at=now,
             name=request.name, body=_body(request),
         )  # fmt: skip
+        self._check_serving()
         await self._store.add_agent(row)
         return _entity(row)
 
@@ -109,6 +115,7 @@ class Agents:
                 deployment_chat=row.deployment_chat if chat is None else chat,
             )  # fmt: skip
 
+        self._check_serving()
         return _entity(await self._store.change_agent(workspace, agent_id, change))
 
     async def get(self, workspace: str, agent_id: str, request: GetAgentRequest) -> Agent:
@@ -138,6 +145,7 @@ class Agents:
 
     async def update_version(self, workspace: str, agent_id: str, request: UpdateVersionRequest) -> Agent:
         """Make another version current; raises `NotFound`."""
+        self._check_serving()
         version = _number(agent_id, request.version)
         return _entity(await self._store.switch_agent(workspace, agent_id, version, self._clock.now()))
 
@@ -149,6 +157,7 @@ class Agents:
 
     async def create_version_alias(self, workspace: str, agent_id: str, request: SetAliasRequest) -> AgentAlias:
         """Give a version a name, or move the name to it; raises `NotFound`."""
+        self._check_serving()
         version = _number(agent_id, request.version)
         alias = await self._store.set_alias(workspace, agent_id, request.alias, version, self._clock.now())
         return _alias(alias)
@@ -159,10 +168,12 @@ class Agents:
 
     async def delete_version_alias(self, workspace: str, agent_id: str, request: DeleteAliasRequest) -> None:
         """Take a name away; raises `NotFound`."""
+        self._check_serving()
         await self._store.drop_alias(workspace, agent_id, request.alias)
 
     async def delete(self, workspace: str, agent_id: str) -> None:
         """Delete an agent; a run under way ends as it began. Raises `NotFound`."""
+        self._check_serving()
         await self._store.delete_agent(workspace, agent_id, self._clock.now())
 
     async def _check_handoffs(self, workspace: str, handoffs: Sequence[str] | None) -> None:

@@ -56,12 +56,11 @@ class Engine:
         self._default_model = default_model
         self._bounds = bounds or Bounds()
         self._ids, self._clock = ids or Ids(), clock or Clock()
-        self._owner = self._ids.new("own")
-        self.agents = Agents(store, self._ids, self._clock, self._toolsets)
+        self.agents = Agents(store, self._ids, self._clock, self._toolsets, self._check_serving)
         self._casting = Casting(self.agents, self._toolsets)
         self._supervisor = Supervisor(
             store, upstream, casting=self._casting, bounds=self._bounds, ids=self._ids, clock=self._clock,
-            owner=self._owner, cache_bytes=cache_bytes, keep_seconds=keep_seconds, beat_seconds=beat_seconds,
+            cache_bytes=cache_bytes, keep_seconds=keep_seconds, beat_seconds=beat_seconds,
         )  # fmt: skip
         self._recent, self._runs = self._supervisor.recent, self._supervisor.runs
         self._repeats = Repeats(store, self._supervisor, self._clock)
@@ -73,7 +72,7 @@ class Engine:
             adopt: carry on at once every run that a crash interrupted. Otherwise each waits until its conversation
                 is touched: opening a file spends no tokens (D15).
         """
-        await self._store.open(self._owner)
+        await self._store.open(self._ids.new("own"))
         await self._supervisor.open(adopt=adopt)
 
     async def close(self, grace: float = 10.0) -> None:
@@ -291,7 +290,7 @@ class Engine:
         )  # fmt: skip
         return RunStart(
             run_id=plan.run_id, operation=plan.operation, conversation=row, head=plan.history.head,
-            entries=plan.inputs, started_at=plan.started_at, announced=plan.stream, owner=self._owner,
+            entries=plan.inputs, started_at=plan.started_at, announced=plan.stream,
             request=encode(request), repeat=plan.repeat,
         )  # fmt: skip
 

@@ -14,7 +14,7 @@ from causerie.types.responses import ModelList
 _REF = "#/components/schemas/{name}"
 _ERRORS = {
     "400": "The request does not fit the conversation, or the model refused it.",
-    "404": "There is no such conversation.",
+    "404": "There is no such conversation or agent.",
     "409": "The conversation is running already.",
     "413": "The body is too large.",
     "415": "The body is not sent as JSON.",
