@@ -19,13 +19,13 @@ from .world import laws
 Step = tuple[str, tuple[Any, ...], dict[str, Any]]
 numbers = st.integers(0, 99)
 flags = st.booleans()
-moves = st.sampled_from([*sorted(MOVES), "hand over", "hand over", "act and hand over"])
+moves = st.sampled_from([*sorted(MOVES), "hand over", "hand over", "act and hand over", "ask and hand over"])
 programs = st.lists(moves, min_size=1, max_size=5) | st.just(["hand over"] * 6)
 budgets = st.sampled_from([0, 1, 2, 3, 5, FOR_EVER, FOR_EVER, FOR_EVER])
 members = st.builds(
     Member,
     st.lists(st.integers(0, 3), min_size=1, max_size=3) | st.just([]),
-    st.lists(st.integers(0, 2), max_size=3, unique=True),
+    st.lists(st.integers(0, 2), max_size=3, unique=True) | st.just([0, 1, 2]),
 )
 how = {"client": flags, "stream": flags}
 step = st.one_of(
