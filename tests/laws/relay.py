@@ -109,7 +109,7 @@ class Relay:
 
     def append(self, which: int, program: list[str], budget: int, *, client: bool, stream: bool, echo: bool) -> None:
         """Append to a conversation: results where they are missing, the handoff that it ended with, or a message."""
-        found = self._talk(which)
+        found = (self._waiting() if which % 2 else None) or self._talk(which)
         if found is None:
             return
         conversation, history = found
@@ -256,6 +256,11 @@ class Relay:
         history = self._history(conversation)
         return (conversation, history) if history else None
 
+    def _waiting(self) -> tuple[str, list[Listed]] | None:
+        """Return a conversation whose calls wait for results, if there is one."""
+        recent = [self._talk(which) for which in range(3)]
+        return next((found for found in recent if found and answers(found[1])), None)
+
     def _history(self, conversation: str) -> list[Listed]:
         return [json.loads(body) for body in self._try(self.live.engine.get_history(HERE, conversation)) or ()]
 
@@ -274,14 +279,16 @@ class Relay:
         return None
 
     def _send(self, begin: Awaitable[Answerable]) -> None:
-        events = list[Event]()
+        events, process = list[Event](), self.live
         self.heard.append(events)
 
         async def read() -> None:
             try:
                 reading = (await begin).reader()
+            except REFUSED:
+                return
             except CauserieError as error:
-                assert isinstance(error, REFUSED), error  # noqa: PT017
+                self.nature.complaints += [f"refused with {error!r}"] if process.alive else []
                 return
             while not reading.ended:
                 events.extend(numbered.event for numbered in await reading.batch())
