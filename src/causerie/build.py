@@ -41,6 +41,7 @@ def build_engine(
     """
     bounds = Bounds(
         model_calls=settings.max_model_calls,
+        handoffs=settings.max_handoffs,
         seconds=settings.run_seconds,
         tool_seconds=settings.tool_seconds,
         tool_output_bytes=settings.max_tool_output_bytes,
