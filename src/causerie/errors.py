@@ -101,6 +101,11 @@ class Blocked(Forbidden):
 
     code = 3200
 
+    def __init__(self, message: str | None = None, *, code: int | None = None, guardrails: Any = None) -> None:
+        """Say what the guardrails came to; code 3201 is for one that could not be checked and demands that it is."""
+        super().__init__(message, code=code)
+        self.guardrails = guardrails
+
 
 class NotFound(APIError):
     """There is no such thing, or it belongs to somebody else, or it was deleted."""
@@ -299,7 +304,7 @@ def from_response(status: int, body: str, headers: Mapping[str, str], raw: Any =
     told = _object(body)
     detail, message, code = told.get("detail"), told.get("message"), told.get("code")
     kind = _BY_STATUS.get(status, APIError)
-    if kind is Forbidden and str(code) == str(Blocked.code):
+    if kind is Forbidden and "guardrails" in told:
         kind = Blocked
     if not isinstance(message, str):  # of a 401 PROTOCOL §9 knows no more than `detail`
         message = detail if isinstance(detail, str) else json.dumps(message) if message else _excerpt(body)
@@ -311,6 +316,8 @@ def from_response(status: int, body: str, headers: Mapping[str, str], raw: Any =
         error.type = told["type"]  # type: ignore[misc]  # likewise
     # A client's mapping of headers finds them in any case, and is read like a dict.
     error.headers, error.body, error.raw_response = cast("dict[str, str]", headers), body, raw
+    if isinstance(error, Blocked):
+        error.guardrails = told["guardrails"]
     points = [point for point in detail if isinstance(point, dict)] if isinstance(detail, list) else []
     if isinstance(error, InvalidRequest) and points:
         error.tell(points)

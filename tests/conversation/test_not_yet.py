@@ -10,17 +10,12 @@ from tests.support.raw import Raw
 from tests.support.scripted import Script
 from tests.support.sdk import SDK
 
-BLOCKING = {"block_on_error": True, "moderation_llm_v2": {"action": "block"}}
-
-
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("agent_id", "ag_019fce791e4b7c0d8f6b2a5c3d4e5f60"),
         ("agent_id", "ag:1a2b3c4d:20250101:rates:5e6f7a8b"),
-        ("guardrails", [BLOCKING]),
-        ("guardrails", [{}]),
     ],
 )
 def test_a_start_that_needs_more_is_refused_by_field(
@@ -34,7 +29,7 @@ def test_a_start_that_needs_more_is_refused_by_field(
     assert model.requests == []
 
 
-@pytest.mark.parametrize(("field", "value"), [("guardrails", [BLOCKING]), ("agent_version", 1), ("agent_version", "a")])
+@pytest.mark.parametrize(("field", "value"), [("agent_version", 1), ("agent_version", "a")])
 def test_a_restart_that_needs_more_is_refused_by_field(sdk: SDK, model: Script, field: str, value: Any) -> None:
     first = sdk.start(inputs="Hello")
     with sdk.refuses(422) as refusal:
@@ -75,11 +70,3 @@ def test_a_tool_that_nobody_runs_is_refused_by_its_place(sdk: SDK, model: Script
     assert refusal.loc[:3] == ["body", "tools", 1]
     assert tool["type"] in refusal.message
     assert model.requests == []
-
-
-def test_no_guardrails_are_no_reason_to_refuse(sdk: SDK) -> None:
-    first = sdk.start(inputs="Hello", guardrails=[])
-    cut = {"conversation_id": first.conversation_id, "from_entry_id": first.outputs[0].id, "inputs": "More"}
-
-    assert sdk.restart(**cut, guardrails=[]).outputs[0].content == "Answer 2"
-    assert sdk.restart(**cut, guardrails=None, agent_version=None).outputs[0].content == "Answer 3"

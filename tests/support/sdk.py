@@ -119,6 +119,7 @@ class SDK:
         self.mode = mode
         self.model = model
         self._conversations = clients.mistral.beta.conversations
+        self._classifiers = clients.mistral.classifiers
         self._portal = clients.portal if mode == "async" else None
         self._where = {} if url == clients.url else {"server_url": url}
 
@@ -166,6 +167,14 @@ class SDK:
         """Return the messages."""
         return self._call("get_messages", {"conversation_id": conversation_id})
 
+    def moderate(self, **arguments: Any) -> Any:
+        """Score texts."""
+        return self._call("moderate", arguments, self._classifiers)
+
+    def moderate_chat(self, **arguments: Any) -> Any:
+        """Score the last messages of chats."""
+        return self._call("moderate_chat", arguments, self._classifiers)
+
     @contextmanager
     def opened(self, operation: str, **arguments: Any) -> Iterator[OpenedStream]:
         """Open the stream of `operation` to read it step by step; leaving the context hangs up."""
@@ -200,11 +209,11 @@ class SDK:
     def _with_model(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return arguments if arguments.keys() & {"model", "agent_id"} else arguments | {"model": self.model}
 
-    def _call(self, operation: str, arguments: dict[str, Any]) -> Any:
-        arguments = arguments | self._where
+    def _call(self, operation: str, arguments: dict[str, Any], group: Any = None) -> Any:
+        arguments, group = arguments | self._where, group or self._conversations
         if self._portal is None:
-            return getattr(self._conversations, operation)(**arguments)
-        return self._portal.call(getattr(self._conversations, f"{operation}_async")(**arguments))
+            return getattr(group, operation)(**arguments)
+        return self._portal.call(getattr(group, f"{operation}_async")(**arguments))
 
     def _collect(self, operation: str, arguments: dict[str, Any]) -> builtins.list[Any]:
         with self.opened(operation, **arguments) as stream:

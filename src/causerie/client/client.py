@@ -8,6 +8,7 @@ from typing import Self
 from causerie.types.base import UNSET
 
 from .catalogue import Models
+from .classifiers import Classifiers
 from .connection import ApiKey, Connection, base_url
 from .conversations import Conversations
 from .exchange import Logger
@@ -29,6 +30,7 @@ class Mistral:
     Attributes:
         beta: the conversations, as `beta.conversations`.
         models: which models there are.
+        classifiers: how far texts are of which category.
     """
 
     def __init__(  # noqa: PLR0917  # as in the official SDK
@@ -63,6 +65,7 @@ class Mistral:
         )  # fmt: skip
         self.beta = Beta(self.connection)
         self.models = Models(self.connection)
+        self.classifiers = Classifiers(self.connection)
 
     def __enter__(self) -> Self:
         """Return itself."""

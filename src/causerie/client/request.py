@@ -44,6 +44,7 @@ class Call(Generic[R_co]):
         body: dict[str, Any] | None = None,
         query: dict[str, Any] | None = None,
         follows: tuple[str, str, str | None] | None = None,
+        runs: bool = True,
     ) -> None:
         """Describe it.
 
@@ -54,17 +55,18 @@ class Call(Generic[R_co]):
             options: what the caller wants besides.
             body: the members of the body; those that are `UNSET` are not sent.
             query: likewise, of the query.
+            runs: whether it begins a run: its body says whether to stream, and a server can tell if it came before.
             follows: of a stream that goes on: its conversation, its run, and the last event that is known.
         """
         self.method, self.path, self.answer, self.options = method, path, answer, options
         self.body = None if body is None else _given(body)
         self.query = _given(query or {})
-        self.follows = follows
+        self.follows, self.runs = follows, runs
 
     @property
     def leaves_a_trace(self) -> bool:
         """Whether a server can tell, should the call come again, that it came before: not with ``store=False``."""
-        return self.body is not None and self.body.get("store") is not False
+        return self.runs and self.body is not None and self.body.get("store") is not False
 
     def target(self, base: str) -> str:
         """Return the URL at the server `base`."""
@@ -75,7 +77,7 @@ class Call(Generic[R_co]):
         """Return the body as JSON."""
         if self.body is None:
             return None
-        return msgspec.json.encode(self.body | {"stream": stream}, enc_hook=_plain)
+        return msgspec.json.encode(self.body | ({"stream": stream} if self.runs else {}), enc_hook=_plain)
 
 
 def path(template: str, **parts: str) -> str:

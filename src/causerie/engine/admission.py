@@ -13,6 +13,7 @@ import msgspec
 
 from causerie.errors import InvalidRequest
 from causerie.ids import Clock, Ids
+from causerie.moderation.base import NOTHING, Offered
 from causerie.types.base import UnsetType, encode, to_utc
 from causerie.types.content import DocumentURLChunk, ImageURLChunk, ThinkChunk, ToolFileChunk
 from causerie.types.entries import (
@@ -27,6 +28,8 @@ from causerie.types.entries import (
 )
 from causerie.types.requests import AppendRequest, ListRequest, RestartRequest, StartRequest
 from causerie.types.tools import ConnectorTool, FunctionTool, Tool, ToolCallConfirmation
+
+from .guardrails import check_config
 
 MAX_TOOLS = 128
 MAX_METADATA_KEYS = 64
@@ -47,12 +50,15 @@ _PREFIX: dict[type, str] = {
 }
 
 
-def check_start(request: StartRequest, default_model: str | None, served: Collection[str]) -> str:
+def check_start(
+    request: StartRequest, default_model: str | None, served: Collection[str], scored: Offered = NOTHING
+) -> str:
     """See that a start makes sense by itself; return its model.
 
     Args:
         default_model: what runs where the request names nothing.
         served: the wire types of the tools that this server can run.
+        scored: what guardrails can check here.
 
     Raises:
         InvalidRequest: something is missing, contradictory or not offered; the message says what to do.
@@ -66,7 +72,7 @@ def check_start(request: StartRequest, default_model: str | None, served: Collec
     model = request.model or default_model
     if not model:
         raise _wrong("Give a model: this server has no default (its operator can set one with --model).", "model")
-    _check_guardrails(request.guardrails)
+    check_config(request.guardrails, scored)
     _check_tools(request.tools or [], served)
     check_metadata(request.metadata)
     if not request.inputs:
@@ -86,15 +92,18 @@ def check_append(request: AppendRequest) -> None:
     _check_inputs(request.inputs or [])
 
 
-def check_restart(request: RestartRequest) -> None:
+def check_restart(request: RestartRequest, scored: Offered = NOTHING) -> None:
     """See that a restart makes sense by itself.
+
+    Args:
+        scored: what guardrails can check here.
 
     Raises:
         InvalidRequest: it asks for what this server does not offer, or its metadata is too large.
     """
     if not isinstance(request.agent_version, UnsetType) and request.agent_version is not None:
         raise _wrong("Agents are not offered by this server yet: leave agent_version out.", "agent_version")
-    _check_guardrails(None if isinstance(request.guardrails, UnsetType) else request.guardrails)
+    check_config(None if isinstance(request.guardrails, UnsetType) else request.guardrails, scored)
     check_metadata(None if isinstance(request.metadata, UnsetType) else request.metadata)
     _check_inputs(request.inputs or [])
 
@@ -185,11 +194,6 @@ def repeated_id(index: int, entry_id: str) -> InvalidRequest:
         f"The conversation already has an entry with the id '{entry_id}'. Leave the id out to get a new one.",
         loc=("body", "inputs", index, "id"), given=entry_id,
     )  # fmt: skip
-
-
-def _check_guardrails(guardrails: Sequence[Any] | None) -> None:
-    if guardrails:
-        raise _wrong("Guardrails are not offered by this server yet: leave the field out.", "guardrails")
 
 
 def _check_tools(tools: Sequence[Tool], served: Collection[str]) -> None:

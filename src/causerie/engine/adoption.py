@@ -45,6 +45,7 @@ async def adopted_plan(
         missed=caught_up(found, outputs, None, clock),
         first_index=max(_next_index(outputs), INDEX_STEP * key.fence), model_calls=found.model_calls + 1,
         usage=decode(found.usage, ConversationUsageInfo) if found.usage else ConversationUsageInfo(),
+        guardrails=request.guardrails,
     )  # fmt: skip
     return Loaded(row=row, settings=settings, history=history), plan
 

@@ -11,6 +11,7 @@ import msgspec
 from causerie.stores.base import ConversationRow
 from causerie.types.base import UNSET, Struct, UnsetType, decode, encode
 from causerie.types.completion import CompletionArgs, GuardrailConfig
+from causerie.types.requests import RestartRequest
 from causerie.types.responses import AgentConversation, ModelConversation
 from causerie.types.tools import Tool
 
@@ -30,6 +31,14 @@ class ConversationSettings(Struct, kw_only=True, omit_defaults=True):
 def settings_of(row: ConversationRow) -> ConversationSettings:
     """Read the settings out of a row."""
     return decode(row.settings, ConversationSettings)
+
+
+def branched(settings: ConversationSettings, request: RestartRequest) -> ConversationSettings:
+    """Return the settings of a branch: guardrails that are given replace the conversation's, null keeps them."""
+    guardrails = request.guardrails
+    if guardrails is None or isinstance(guardrails, UnsetType):
+        return settings
+    return msgspec.structs.replace(settings, guardrails=guardrails)
 
 
 def entity(row: ConversationRow) -> ModelConversation | AgentConversation:

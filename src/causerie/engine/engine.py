@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from causerie.errors import Conflict, InvalidRequest, NotFound
 from causerie.ids import Clock, Ids
-from causerie.stores.base import ConversationRow, Operation, Place, Repeat, RunStart, Segment, Store
+from causerie.moderation.base import Moderator
+from causerie.stores.base import ConversationRow, EntryRow, Operation, Place, Repeat, RunStart, Segment, Store
 from causerie.tools.base import Toolset
 from causerie.types.base import UnsetType, encode
 from causerie.types.completion import CompletionArgs
@@ -19,7 +20,9 @@ from causerie.types.responses import AgentConversation, ConversationRun, ModelCo
 from causerie.upstreams.base import Upstream
 
 from . import admission
-from .conversation import ConversationSettings, encode_metadata, entity, settings_of
+from .classifiers import Classifiers
+from .conversation import ConversationSettings, branched, encode_metadata, entity, settings_of
+from .guardrails import Guards, texts_of, unanswered
 from .history import History, check, rows
 from .journal import Journal, NoJournal, StoredJournal
 from .offer import offer
@@ -37,14 +40,15 @@ class Engine:
 
     def __init__(
         self, store: Store, upstream: Upstream, *, toolsets: Mapping[str, Toolset] | None = None,
-        default_model: str | None = None, bounds: Bounds | None = None, ids: Ids | None = None,
-        clock: Clock | None = None, cache_bytes: int = 64 * 1024 * 1024, keep_seconds: float = 300,
-        beat_seconds: float = 5,
+        moderator: Moderator | None = None, default_model: str | None = None, bounds: Bounds | None = None,
+        ids: Ids | None = None, clock: Clock | None = None, cache_bytes: int = 64 * 1024 * 1024,
+        keep_seconds: float = 300, beat_seconds: float = 5,
     ) -> None:  # fmt: skip
         """Take the ports.
 
         Args:
             toolsets: who runs each wire type of server tool, such as ``web_search``.
+            moderator: who scores texts for guardrails; without one a guardrail is refused.
             default_model: what runs where a start names neither model nor agent.
             cache_bytes: how much of recent conversations' prompts is kept in memory.
             keep_seconds: how long a run that ended can be followed piece by piece; later its entries come whole.
@@ -55,6 +59,7 @@ class Engine:
         self._default_model = default_model
         self._bounds = bounds or Bounds()
         self._ids, self._clock = ids or Ids(), clock or Clock()
+        self.guards, self.classifiers = Guards(moderator), Classifiers(moderator, self._ids)
         self._supervisor = Supervisor(
             store, upstream, toolsets=self._toolsets, bounds=self._bounds, ids=self._ids, clock=self._clock,
             cache_bytes=cache_bytes, keep_seconds=keep_seconds, beat_seconds=beat_seconds,
@@ -76,6 +81,7 @@ class Engine:
         """Let runs end for up to `grace` seconds, leave the rest to the next owner, and close the ports."""
         await self._supervisor.close(grace)
         await self._upstream.close()
+        await self.guards.close()
         await self._store.close()
 
     async def start(self, workspace: str, request: StartRequest, key: str | None = None) -> Answerable:
@@ -87,14 +93,15 @@ class Engine:
         Raises:
             InvalidRequest: the request is wrong by itself, or an input does not fit the ones before it.
             BadRequest: the inputs leave function calls without their results.
+            Blocked: a guardrail blocks the inputs; nothing is stored, and the model is not asked.
         """
-        model = admission.check_start(request, self._default_model, self._toolsets)
+        model = admission.check_start(request, self._default_model, self._toolsets, self.guards.offered)
         repeat = self._repeats.bound("start", key, request)
         if earlier := await self._repeats.earlier(workspace, repeat, stream=bool(request.stream)):
             return earlier
         settings = ConversationSettings(
             model=model, instructions=request.instructions, tools=request.tools,
-            completion_args=request.completion_args,
+            completion_args=request.completion_args, guardrails=request.guardrails,
         )  # fmt: skip
         now = self._clock.now()
         row = ConversationRow(
@@ -116,6 +123,7 @@ class Engine:
             Conflict: it is running already.
             InvalidRequest: there is nothing to run on, or an input does not fit.
             BadRequest: function calls would be left without their results; nothing is stored.
+            Blocked: a guardrail of the conversation blocks the inputs; nothing is stored.
         """
         admission.check_append(request)
         loaded = await self._load(workspace, conversation_id)
@@ -142,19 +150,21 @@ class Engine:
             Conflict: the entry belongs to a run that has not ended.
             InvalidRequest: there is nothing to run on, or an input does not fit.
             BadRequest: function calls before the cut are left without their results.
+            Blocked: a guardrail blocks the inputs, or what is answered of the branch; nothing is stored.
         """
-        admission.check_restart(request)
+        admission.check_restart(request, self.guards.offered)
         parent = await self._store.load(workspace, conversation_id)
         repeat = self._repeats.bound(f"restart {conversation_id}", key, request)
         if earlier := await self._repeats.earlier(workspace, repeat, stream=bool(request.stream)):
             return earlier
         place = await self._locate(parent, request.from_entry_id)
-        history = History().extended(await self._store.entries(workspace, parent.ranges(place.position)))
-        settings, now = settings_of(parent), self._clock.now()
+        kept = await self._store.entries(workspace, parent.ranges(place.position))
+        history, now = History().extended(kept), self._clock.now()
+        settings = branched(settings_of(parent), request)
         metadata = request.metadata
         row = ConversationRow(
             workspace=workspace, id=self._ids.new("conv"), created_at=now, updated_at=now,
-            settings=parent.settings, name=parent.name, description=parent.description,
+            settings=encode(settings), name=parent.name, description=parent.description,
             metadata=parent.metadata if isinstance(metadata, UnsetType) else encode_metadata(metadata),
             head=place.position, segments=_segments(parent, place), parent_id=parent.id,
             parent_entry_id=request.from_entry_id,
@@ -165,7 +175,8 @@ class Engine:
                 "Nothing to answer: the branch ends with an entry of the model's. Give inputs, or restart from a user "
                 "message or a function result.", loc=("body", "inputs"),
             )  # fmt: skip
-        return await self._run(Loaded(row=row, settings=settings, history=history), inputs, request, "restart", repeat)
+        loaded = Loaded(row=row, settings=settings, history=history)
+        return await self._run(loaded, inputs, request, "restart", repeat, kept=kept)
 
     async def get(self, workspace: str, conversation_id: str) -> ModelConversation | AgentConversation:
         """Return a conversation's settings; raises `NotFound`."""
@@ -251,10 +262,17 @@ class Engine:
 
     async def _run(
         self, loaded: Loaded, inputs: Sequence[Entry], request: StartRequest | AppendRequest | RestartRequest,
-        operation: Operation, repeat: Repeat | None,
+        operation: Operation, repeat: Repeat | None, *, kept: Sequence[EntryRow] = (),
     ) -> Answerable:  # fmt: skip
-        """Begin a run and return it once its inputs are durable."""
+        """Begin a run and return it once its inputs are durable; `kept` is what a branch stands on."""
         check(inputs, loaded.history)
+        # Awaited before anything of the run is: neither the model nor the store sees what a guardrail blocks.
+        guardrails, reports = loaded.settings.guardrails, None
+        if guardrails:
+            reports = await self.guards.check(guardrails, texts_of([*unanswered(kept), *inputs]))
+            # Meanwhile a retry's twin may have ended.
+            if earlier := await self._repeats.earlier(loaded.row.workspace, repeat, stream=bool(request.stream)):
+                return earlier
         row, stored, args = loaded.row, request.store is not False, loaded.settings.completion_args or CompletionArgs()
         override = None if operation == "start" else request.completion_args
         repeat = repeat if stored else None
@@ -263,7 +281,7 @@ class Engine:
             model=loaded.settings.model or "", instructions=loaded.settings.instructions,
             args=args.overridden_by(override), offer=await offer(loaded.settings.tools or [], self._toolsets),
             history=loaded.history, inputs=rows(inputs, loaded.history), stream=bool(request.stream),
-            started_at=self._clock.now(), repeats=repeat is not None, repeat=repeat,
+            started_at=self._clock.now(), repeats=repeat is not None, repeat=repeat, guardrails=reports,
         )  # fmt: skip
         self._check_serving()
         # From here to the run's registration nothing is awaited: nobody can come between.
@@ -283,7 +301,10 @@ class Engine:
             raise self._supervisor.stopping
 
     def _run_start(self, plan: Plan, row: ConversationRow, override: CompletionArgs | None) -> RunStart:
-        request = Request(args=override, inputs=len(plan.inputs), stream=plan.stream, repeats=plan.repeats)
+        request = Request(
+            args=override, inputs=len(plan.inputs), stream=plan.stream, repeats=plan.repeats,
+            guardrails=plan.guardrails,
+        )  # fmt: skip
         return RunStart(
             run_id=plan.run_id, operation=plan.operation, conversation=row, head=plan.history.head,
             entries=plan.inputs, started_at=plan.started_at, announced=plan.stream,

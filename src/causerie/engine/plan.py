@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -32,12 +33,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         args: the override for this run alone.
         inputs: how many of the entries beyond the head came from the caller.
+        guardrails: what they came to before the run began; None without any.
     """
 
     args: CompletionArgs | None = None
     inputs: int = 0
     stream: bool = False
     repeats: bool = False
+    guardrails: list[dict[str, Any]] | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         model_calls, usage: what that owner had used.
         stream: whether the caller wants pieces; otherwise the upstream may be asked for a plain answer (D9).
         repeats: whether the answer is kept for a retry under the same idempotency key: `repeat`, while that is known.
+        guardrails: what they came to; None without any.
     """
 
     run_id: str
@@ -72,6 +76,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     first_index: int = 0
     model_calls: int = 0
     usage: ConversationUsageInfo = msgspec.field(default_factory=ConversationUsageInfo)
+    guardrails: list[dict[str, Any]] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,15 +88,19 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     history: History
     cancelled: bool = False
     discard: Sequence[str] = ()
+    guardrails: list[dict[str, Any]] | None = None
 
     @property
     def body(self) -> bytes:
         """The `ConversationResponse`, joined from what is encoded already."""
-        return response_body(self.conversation_id, self.outputs, self.usage)
+        return response_body(self.conversation_id, self.outputs, self.usage, self.guardrails)
 
 
-def response_body(conversation_id: str, outputs: Sequence[bytes], usage: ConversationUsageInfo) -> bytes:
+def response_body(
+    conversation_id: str, outputs: Sequence[bytes], usage: ConversationUsageInfo,
+    guardrails: list[dict[str, Any]] | None,
+) -> bytes:  # fmt: skip
     """Join a `ConversationResponse` from encoded entries."""
-    return b'{"object":"conversation.response","conversation_id":%b,"outputs":[%b],"usage":%b,"guardrails":null}' % (
-        encode(conversation_id), b",".join(outputs), encode(usage),
+    return b'{"object":"conversation.response","conversation_id":%b,"outputs":[%b],"usage":%b,"guardrails":%b}' % (
+        encode(conversation_id), b",".join(outputs), encode(usage), encode(guardrails),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from causerie.types.events import Event
-from causerie.types.operations import OPERATIONS, Operation
+from causerie.types.operations import CLASSIFIERS, OPERATIONS, Operation
 from causerie.types.requests import ListRequest
 from causerie.types.responses import ModelList
 
@@ -29,12 +29,13 @@ _ERRORS = {
 
 def document(version: str) -> dict[str, Any]:
     """Return the document as plain data."""
-    kinds = [struct for one in OPERATIONS for kind in (one.request, one.response) for struct in _structs(kind)]
+    every = (*OPERATIONS, *CLASSIFIERS)
+    kinds = [struct for one in every for kind in (one.request, one.response) for struct in _structs(kind)]
     _, components = msgspec.json.schema_components([*dict.fromkeys(kinds), Event, ModelList], ref_template=_REF)
     components["Error"] = _error_schema()
     components["ConversationEvents"] = _frame_schema()
     paths: dict[str, dict[str, Any]] = {}
-    for one in OPERATIONS:
+    for one in every:
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
     paths["/v1/models"] = {"get": _plain("models", "List the models.", {"$ref": _REF.format(name="ModelList")})}
     paths["/health"] = {"get": _plain("health", "Whether the server can serve.", {"type": "object"})}

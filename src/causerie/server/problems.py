@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from causerie.errors import APIError, CauserieError, InvalidRequest, NotFound, Unauthenticated
+from causerie.errors import APIError, Blocked, CauserieError, InvalidRequest, NotFound, Unauthenticated
 from causerie.types.base import encode
 
 
@@ -26,6 +26,8 @@ def _body(error: APIError) -> dict[str, Any]:
     body: dict[str, Any] = {"object": "Error", "message": error.message, "type": error.type, "code": error.code}
     if isinstance(error, InvalidRequest):
         body["detail"] = error.detail
+    if isinstance(error, Blocked):
+        body |= {"error": {"message": error.message, "status": error.status_code}, "guardrails": error.guardrails}
     return body
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from causerie.engine.replay import Answerable
 from causerie.errors import NotFound
 from causerie.types.base import encode
+from causerie.types.moderation import ChatModerationRequest, ClassificationRequest
 from causerie.types.requests import AppendRequest, OnDisconnect, RestartRequest, StartRequest
 from causerie.types.responses import BaseModelCard, ModelCapabilities, ModelList, RunList
 from causerie.version import VERSION
@@ -103,6 +104,16 @@ async def get_messages(call: Call) -> Answer:
     return Json(entries_body("conversation.messages", conversation_id, "messages", bodies))
 
 
+async def moderate(call: Call) -> Answer:
+    """Score texts."""
+    return Json(encode(await call.engine.classifiers.moderate(await call.body(ClassificationRequest))))
+
+
+async def moderate_chat(call: Call) -> Answer:
+    """Score the last messages of chats."""
+    return Json(encode(await call.engine.classifiers.moderate_chat(await call.body(ChatModerationRequest))))
+
+
 async def list_models(call: Call) -> Answer:
     """List the models that conversations can be started with."""
     return Json(encode(ModelList(data=[_card(name) for name in await call.engine.models()])))
@@ -136,6 +147,8 @@ HANDLERS: dict[str, Handler] = {
     "follow_run": follow_run,
     "cancel_run": cancel_run,
     "cancel": cancel,
+    "moderate": moderate,
+    "moderate_chat": moderate_chat,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .events import Event
+from .moderation import ChatModerationRequest, ClassificationRequest, ModerationResponse
 from .requests import AppendRequest, ListRequest, RestartRequest, StartRequest
 from .responses import (
     AgentConversation,
@@ -23,13 +24,14 @@ class Operation(NamedTuple):
     """One operation: how it is called and what it takes and answers with.
 
     Attributes:
-        name: the method of `beta.conversations`.
+        name: the method of the client, in its group.
         request: the type of the body or, for a GET, of the query; None where there is neither.
         response: the type of the JSON answer; None where there is no body.
         status: the only status that the SDKs take for success (PROTOCOL §1.1).
         stream: the name of the streaming twin: the same request with ``stream: true``, answered with events; for an
             operation that can only stream, its own name.
         ours: whether it is an addition, which the official SDK does not know.
+        group: what the client has it under, such as ``conversations`` or ``classifiers``.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Operation(NamedTuple):
     status: int = 200
     stream: str | None = None
     ours: bool = False
+    group: str = "conversations"
 
 
 OPERATIONS = (
@@ -101,4 +104,17 @@ OPERATIONS = (
         None, RunList, ours=True,
     ),
 )  # fmt: skip
+"""The operations of `beta.conversations`."""
+
+CLASSIFIERS = (
+    Operation(
+        "moderate", "POST", "/v1/moderations", "Score texts by category, as guardrails do.",
+        ClassificationRequest, ModerationResponse, group="classifiers",
+    ),
+    Operation(
+        "moderate_chat", "POST", "/v1/chat/moderations", "Score the last messages of chats by category.",
+        ChatModerationRequest, ModerationResponse, group="classifiers",
+    ),
+)  # fmt: skip
+"""The operations of `classifiers`."""
 STREAM_EVENTS = Event
