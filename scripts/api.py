@@ -17,8 +17,8 @@ import msgspec
 from msgspec import inspect
 
 from causerie import errors
-from causerie.types import completion, content, entries, events, requests, responses, tools
-from causerie.types.operations import OPERATIONS, Operation
+from causerie.types import completion, content, entries, events, moderation, requests, responses, tools
+from causerie.types.operations import CLASSIFIERS, OPERATIONS, Operation
 
 HERE = Path(__file__).parent
 TEMPLATE = HERE / "reference.template.md"
@@ -39,6 +39,10 @@ UNIONS: dict[frozenset[Struct], str] = {
         ("tool", "tools", tools.Tool),
     )
 }
+
+
+ASKED = [one.request for one in CLASSIFIERS]
+"""Requests stand with their operations, not among the types."""
 
 
 class Fields:
@@ -76,7 +80,7 @@ def reference_page() -> str:
     """Return the page."""
     fields = Fields(tomllib.loads(SENTENCES.read_text("utf-8")))
     page = TEMPLATE.read_text("utf-8").format(
-        operations=table(["operation", "request", "what it does"], _overview()),
+        operations=table(["operation", "request", "what it does"], _overview(OPERATIONS)),
         each_operation="\n\n".join(_operation(one, fields) for one in OPERATIONS),
         events="\n\n".join(_struct(kind, fields) for kind in get_args(events.Event)),
         entries="\n\n".join(_struct(kind, fields) for kind in get_args(entries.Entry)),
@@ -84,6 +88,9 @@ def reference_page() -> str:
         tools="\n\n".join(_struct(kind, fields) for kind in structs(tools)),
         arguments="\n\n".join(_struct(kind, fields) for kind in structs(completion)),
         answers="\n\n".join(_struct(kind, fields) for kind in structs(responses)),
+        classifiers=table(["operation", "request", "what it does"], _overview(CLASSIFIERS)),
+        each_classifier="\n\n".join(_operation(one, fields) for one in CLASSIFIERS),
+        moderation="\n\n".join(_struct(kind, fields) for kind in structs(moderation) if kind not in ASKED),
         outputs=_named(entries.OutputEntry),
         input_chunks=_named(content.InputChunk),
         output_chunks=_named(content.OutputChunk),
@@ -125,10 +132,10 @@ def table(head: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
 
 
-def _overview() -> list[list[str]]:
+def _overview(operations: Iterable[Operation]) -> list[list[str]]:
     return [
         [", ".join(f"[`{name}`](#{_anchor(_title(one))})" for name in _names(one)), _request(one), one.summary]
-        for one in OPERATIONS
+        for one in operations
     ]
 
 
@@ -192,7 +199,8 @@ def _type(kind: Any) -> str:
         case inspect.UnionType():
             return _union(list(kind.types))
         case inspect.ListType():
-            return f"list of {_type(kind.item_type)}"
+            inner = _type(kind.item_type)
+            return f"list of ({inner})" if " or list" in inner else f"list of {inner}"
         case inspect.DictType():
             return "object" if isinstance(kind.value_type, inspect.AnyType) else f"object of {_type(kind.value_type)}"
         case inspect.StructType():

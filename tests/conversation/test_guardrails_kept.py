@@ -15,8 +15,8 @@ from tests.support.reading import DONE
 from tests.support.replies import PATIENCE, Text
 from tests.support.samples import GET_RATE
 from tests.support.scripted import Script, ScriptedServer
-from tests.support.searching import searching
 from tests.support.sdk import SDK, as_json
+from tests.support.searching import searching
 
 Config = dict[str, Any]
 EVERYTHING = list(CATEGORIES_V2)

@@ -386,9 +386,7 @@ def test_a_moderation_that_makes_no_sense_is_refused_by_field(
     assert model.moderated == []
 
 
-@pytest.mark.parametrize(
-    ("status", "told"), [(429, 429), (503, 503), (504, 504), (500, 502), (401, 502), (400, 400)]
-)
+@pytest.mark.parametrize(("status", "told"), [(429, 429), (503, 503), (504, 504), (500, 502), (401, 502), (400, 400)])
 def test_a_failing_moderation_is_told_as_a_failing_model_is(sdk: SDK, model: Script, status: int, told: int) -> None:
     model.moderations.fail(status, **{"Retry-After": "7"})
     with sdk.refuses(told) as refusal:

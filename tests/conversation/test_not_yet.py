@@ -10,6 +10,7 @@ from tests.support.raw import Raw
 from tests.support.scripted import Script
 from tests.support.sdk import SDK
 
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("field", "value"),

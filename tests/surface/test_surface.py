@@ -15,6 +15,7 @@ import pytest
 import causerie.client
 from causerie.client import EventStream, EventStreamAsync, Mistral, errors, models, utils
 from causerie.client.catalogue import Models
+from causerie.client.classifiers import Classifiers
 from causerie.client.conversations import Conversations
 from causerie.types.operations import OPERATIONS
 
@@ -73,6 +74,7 @@ ALIKE = [
     "WebSearchTool", "WebSearchPremiumTool", "CodeInterpreterTool", "ImageGenerationTool", "DocumentLibraryTool",
     "CustomConnector", "ToolConfiguration", "ToolCallConfirmation", "GuardrailConfig", "ModerationLlmv1Config",
     "ModerationLlmv2Config", "BaseModelCard", "ModelList", "OAuth2TokenAuth", "APIKeyAuth",
+    "ModerationLlmv1CategoryThresholds", "ModerationLlmv2CategoryThresholds", "ModerationObject", "ModerationResponse",
 ]  # fmt: skip
 
 
@@ -104,6 +106,12 @@ def test_an_operation_takes_what_the_sdks_takes(name: str, ending: str) -> None:
 def test_the_models_are_asked_for_as_with_the_sdk(name: str) -> None:
     theirs = getattr(mistralai.Mistral(api_key="x").models.__class__, name)
     assert parameters(getattr(Models, name)) == parameters(theirs)
+
+
+@pytest.mark.parametrize("name", ["moderate", "moderate_async", "moderate_chat", "moderate_chat_async"])
+def test_moderations_are_asked_for_as_with_the_sdk(name: str) -> None:
+    theirs = getattr(mistralai.Mistral(api_key="x").classifiers.__class__, name)
+    assert parameters(getattr(Classifiers, name)) == parameters(theirs)
 
 
 def test_there_are_eleven_operations_each_twice() -> None:
