@@ -303,8 +303,10 @@ def from_response(status: int, body: str, headers: Mapping[str, str], raw: Any =
     """
     told = _object(body)
     detail, message, code = told.get("detail"), told.get("message"), told.get("code")
+    if message is None and isinstance(told.get("error"), dict):  # as the hosted API documents a guardrail's 403
+        message = told["error"].get("message")
     kind = _BY_STATUS.get(status, APIError)
-    if kind is Forbidden and "guardrails" in told:
+    if kind is Forbidden and ("guardrails" in told or str(code) == str(Blocked.code)):
         kind = Blocked
     if not isinstance(message, str):  # of a 401 PROTOCOL §9 knows no more than `detail`
         message = detail if isinstance(detail, str) else json.dumps(message) if message else _excerpt(body)
@@ -317,7 +319,7 @@ def from_response(status: int, body: str, headers: Mapping[str, str], raw: Any =
     # A client's mapping of headers finds them in any case, and is read like a dict.
     error.headers, error.body, error.raw_response = cast("dict[str, str]", headers), body, raw
     if isinstance(error, Blocked):
-        error.guardrails = told["guardrails"]
+        error.guardrails = told.get("guardrails")
     points = [point for point in detail if isinstance(point, dict)] if isinstance(detail, list) else []
     if isinstance(error, InvalidRequest) and points:
         error.tell(points)

@@ -157,7 +157,6 @@ def test_a_request_that_does_not_fit_is_refused_before_it_is_checked(
 # ---- entity and restart
 
 
-@pytest.mark.requirement("C-034")
 def test_a_conversation_shows_its_guardrails(sdk: SDK, model: Script) -> None:
     config = {"moderation_llm_v2": {
         "model_name": model.name, "custom_category_thresholds": {"law": 0.25, "pii": None},

@@ -15,7 +15,7 @@ from .agreement import Agreement
 from .pages import PAGES, ROOT, Example, blocks, examples
 from .trying import check_causerie, reader
 
-TRIED = ["README.md", "docs/quickstart.md", "docs/guardrails.md"]
+TRIED = ["README.md", "docs/quickstart.md", "docs/agents.md", "docs/guardrails.md"]
 SDKS = sorted((ROOT / ".venvs").glob("mistralai-*/bin/python"))
 
 

@@ -34,7 +34,7 @@ class Classifiers(Operations):
         """Score one text, or several."""
         options = Options(retries, server_url, timeout_ms, http_headers)
         body = {"model": model, "input": inputs, "metadata": metadata}
-        return Call("POST", "/v1/moderations", _SCORES, options, body=body, runs=False)
+        return Call("POST", "/v1/moderations", _SCORES, options, body=body, begins=False)
 
     def _moderate_chat(
         self,
@@ -49,7 +49,7 @@ class Classifiers(Operations):
         """Score the last message of one chat, or of several."""
         options = Options(retries, server_url, timeout_ms, http_headers)
         return Call(
-            "POST", "/v1/chat/moderations", _SCORES, options, body={"input": inputs, "model": model}, runs=False
+            "POST", "/v1/chat/moderations", _SCORES, options, body={"input": inputs, "model": model}, begins=False
         )
 
     moderate, moderate_async = plain(_moderate), awaited(_moderate)
