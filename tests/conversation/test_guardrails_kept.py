@@ -13,6 +13,7 @@ from causerie.types.completion import CATEGORIES_V2
 from tests.support.raw import Raw
 from tests.support.reading import DONE
 from tests.support.replies import PATIENCE, Text
+from tests.support.running import serving
 from tests.support.samples import GET_RATE
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK, as_json
@@ -240,6 +241,22 @@ def test_a_retry_gets_the_same_report(raw: Raw, model: Script, blocking: list[Co
     assert json.dumps(reports) == json.dumps(first.json["guardrails"])
     assert reports[0]["moderation_llm_v2"]["categories"]["law"]["score"] == 0.12345678901234568
     assert stream or again.body == first.body
+    assert (len(model.requests), len(model.moderated)) == (1, 1)
+
+
+def test_a_report_outlives_the_server(
+    tmp_path: Path, model_server: ScriptedServer, model: Script, blocking: list[Config]
+) -> None:
+    where = {"data": str(tmp_path / "data"), "upstream": model_server.url}
+    body, key = {"inputs": "Hello", "model": model.name, "guardrails": blocking}, {"Idempotency-Key": "once"}
+    with serving(**where) as url:
+        first = Raw(url).post("/v1/conversations", body, key)
+    with serving(**where) as url:
+        again = Raw(url).post("/v1/conversations", body, key)
+        streamed = Raw(url).post("/v1/conversations", body | {"stream": True}, key)
+
+    assert again.body == first.body
+    assert streamed.events[-1]["guardrails"] == first.json["guardrails"]
     assert (len(model.requests), len(model.moderated)) == (1, 1)
 
 

@@ -132,6 +132,12 @@ def test_it_is_found_wherever_it_stands_in_a_long_text(place: int, what: str) ->
     assert score(text)[0].value == max(rule.sure for rule in pii.RULES if rule.kind in whole)
 
 
+@pytest.mark.parametrize("shift", range(-22, 2))
+def test_it_is_found_across_the_edge_of_a_piece(shift: int) -> None:
+    text = "." * (pii._PIECE + shift - 1) + " 4111 1111 1111 1111"
+    assert score(text) == [Score(0.99, flagged=True)]
+
+
 @given(st.text(alphabet="0123456789+-./ ()@:ABZaz\u0661\uff11é", max_size=200))
 @settings(max_examples=500)
 def test_no_text_breaks_a_rule(text: str) -> None:

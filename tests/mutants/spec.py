@@ -28,6 +28,8 @@ SECTIONS = (
     "Errors",
     "Models",
     "agents",
+    "guardrails",
+    "moderation",
     "resume",
     "adoption",
     "cancel",
