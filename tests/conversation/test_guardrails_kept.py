@@ -226,6 +226,97 @@ def test_what_a_branch_answers_is_checked_though_it_was_said_before(
     assert model.checked == ["One", "Two", "One", "Two", "Three", "Four"]
 
 
+# ---- agents
+
+
+def only(name: str, model: Script) -> list[Config]:
+    """Return a guardrail that blocks by one category."""
+    return [{"moderation_llm_v2": {
+        "model_name": model.name, "custom_category_thresholds": {name: 0.5}, "ignore_other_categories": True,
+        "action": "block",
+    }}]  # fmt: skip
+
+
+@pytest.mark.requirement("C-194")
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_agents_guardrails_guard_its_conversations(sdk: SDK, model: Script, stream: bool) -> None:
+    agent = sdk.agents.create(guardrails=only("law", model))
+    shown = as_json(sdk.agents.get(agent_id=agent.id))["guardrails"]
+    assert shown[0]["moderation_llm_v2"] == only("law", model)[0]["moderation_llm_v2"]
+
+    model.moderations.scores({"law": 0.9})
+    with sdk.refuses(403):
+        (sdk.start_stream if stream else sdk.start)(agent_id=agent.id, inputs="One")
+    first = sdk.start(agent_id=agent.id, inputs="Two")
+    model.moderations.scores({"law": 0.9})
+    with sdk.refuses(403):
+        (sdk.append_stream if stream else sdk.append)(conversation_id=first.conversation_id, inputs="Three")
+    cut = {"conversation_id": first.conversation_id, "from_entry_id": first.outputs[0].id}
+    model.moderations.scores({"law": 0.9})
+    with sdk.refuses(403):
+        sdk.restart(**cut, inputs="Four")
+
+    assert categories(first) == ["law"]
+    assert model.checked == ["One", "Two", "Three", "Four"]
+    assert len(model.requests) == 1
+
+
+@pytest.mark.requirement("C-034", "C-195")
+def test_guardrails_of_a_request_replace_the_agents(sdk: SDK, model: Script) -> None:
+    agent = sdk.agents.create(guardrails=only("law", model))
+    model.moderations.scores({"law": 0.9})
+    first = sdk.start(agent_id=agent.id, inputs="One", guardrails=only("health", model))
+    second = sdk.append(conversation_id=first.conversation_id, inputs="Two")
+    cut = {"conversation_id": first.conversation_id, "from_entry_id": first.outputs[0].id}
+    kept = sdk.restart(**cut, inputs="Three", guardrails=None)
+    replaced = sdk.restart(**cut, inputs="Four", guardrails=only("pii", model))
+    none = sdk.start(agent_id=agent.id, inputs="Five", guardrails=[])
+    as_the_agent = sdk.start(agent_id=agent.id, inputs="Six", guardrails=None)
+
+    found = [categories(one) for one in (first, second, kept, replaced, as_the_agent)]
+    assert found == [["health"], ["health"], ["health"], ["pii"], ["law"]]
+    assert as_json(none).get("guardrails") is None
+    assert "Five" not in model.checked
+
+
+def test_a_new_version_of_an_agent_brings_its_guardrails(sdk: SDK, model: Script) -> None:
+    agent = sdk.agents.create(guardrails=only("law", model))
+    first = sdk.start(agent_id=agent.id, inputs="One")
+    sdk.agents.update(agent_id=agent.id, guardrails=only("health", model))
+    second = sdk.append(conversation_id=first.conversation_id, inputs="Two")
+    sdk.agents.update(agent_id=agent.id, guardrails=None)
+    third = sdk.append(conversation_id=first.conversation_id, inputs="Three")
+
+    assert (categories(first), categories(second)) == (["law"], ["health"])
+    assert as_json(third).get("guardrails") is None
+
+
+def test_after_a_handoff_the_next_agents_guardrails_count(sdk: SDK, model: Script) -> None:
+    second = sdk.agents.create(name="Second", guardrails=only("health", model))
+    first = sdk.agents.create(name="First", guardrails=only("law", model), handoffs=[second.id])
+    response = sdk.start(agent_id=first.id, inputs="One")
+    assert categories(response) == ["law"]
+
+    (tool,) = model.last.tools
+    model.call(tool["function"]["name"], {})
+    handed = sdk.append(conversation_id=response.conversation_id, inputs="Two")
+    after = sdk.append(conversation_id=response.conversation_id, inputs="Three")
+    assert [handed.outputs[0].type, categories(handed), categories(after)] == ["agent.handoff", ["law"], ["health"]]
+    assert model.checked == ["One", "Two", "Three"], "a handoff is no input"
+
+
+@pytest.mark.parametrize("operation", ["create", "update"])
+def test_an_agents_guardrail_that_cannot_be_kept_is_refused_by_field(
+    sdk: SDK, serve: Callable[..., str], connect: Callable[[str], SDK], operation: str
+) -> None:
+    sdk = connect(serve(upstream=None))
+    change = {"agent_id": sdk.agents.create().id} if operation == "update" else {"model": "m", "name": "A"}
+    with sdk.refuses(422) as refusal:
+        getattr(sdk.agents, operation)(**change, guardrails=[{"moderation_llm_v2": {"action": "block"}}])
+
+    assert refusal.loc == ["body", "guardrails", 0, "moderation_llm_v2", "ignore_other_categories"]
+
+
 # ---- what is kept of a run
 
 

@@ -155,6 +155,7 @@ def test_what_the_caller_brings_is_checked_and_nothing_else() -> None:
         ([user("a"), MessageOutputEntry(content="b")], []),
         ([user("a"), MessageOutputEntry(content="b"), user("c"), user("d")], ["c", "d"]),
         ([user("a"), ENTRIES[5], ENTRIES[6]], ["42"]),
+        ([user("a"), ENTRIES[8], user("b")], ["a", "b"]),
     ],
 )
 def test_of_a_history_its_end_is_unanswered(entries: list[Entry], texts: list[str]) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import msgspec
 
+from causerie.errors import InvalidRequest
 from causerie.stores.base import ConversationRow
 from causerie.types.base import UNSET, Struct, UnsetType, decode, encode
 from causerie.types.completion import CompletionArgs, GuardrailConfig
-from causerie.types.requests import RestartRequest
+from causerie.types.requests import RestartRequest, StartRequest
 from causerie.types.responses import AgentConversation, ModelConversation
 from causerie.types.tools import Tool
 
@@ -33,14 +34,6 @@ def settings_of(row: ConversationRow) -> ConversationSettings:
     return decode(row.settings, ConversationSettings)
 
 
-def branched(settings: ConversationSettings, request: RestartRequest) -> ConversationSettings:
-    """Return the settings of a branch: guardrails that are given replace the conversation's, null keeps them."""
-    guardrails = request.guardrails
-    if guardrails is None or isinstance(guardrails, UnsetType):
-        return settings
-    return msgspec.structs.replace(settings, guardrails=guardrails)
-
-
 def entity(row: ConversationRow) -> ModelConversation | AgentConversation:
     """Show a conversation as the API does: with a model or with an agent, never with both keys."""
     settings = settings_of(row)
@@ -57,6 +50,35 @@ def entity(row: ConversationRow) -> ModelConversation | AgentConversation:
         completion_args=settings.completion_args or CompletionArgs(), guardrails=settings.guardrails,
         name=_shown(row.name), description=_shown(row.description), metadata=metadata,
     )  # fmt: skip
+
+
+def of_start(request: StartRequest, model: str | None) -> ConversationSettings:
+    """Return what a start sets a conversation up with; `model` is None where an agent brings its own."""
+    return ConversationSettings(
+        model=model, agent_id=request.agent_id, agent_version=request.agent_version,
+        instructions=request.instructions, tools=request.tools, completion_args=request.completion_args,
+        guardrails=request.guardrails,
+    )  # fmt: skip
+
+
+def of_branch(parent: ConversationSettings, request: RestartRequest) -> ConversationSettings:
+    """Return what a branch is set up with: what its parent is, but for guardrails and a version that are given.
+
+    Null guardrails are none that are given: a guard is not lost by saying nothing, an empty list ends it.
+
+    Raises:
+        InvalidRequest: it asks for a version, and there is no agent.
+    """
+    version, guardrails = request.agent_version, request.guardrails
+    if guardrails is not None and not isinstance(guardrails, UnsetType):
+        parent = msgspec.structs.replace(parent, guardrails=guardrails)
+    if isinstance(version, UnsetType) or (version is None and parent.agent_id is None):
+        return parent
+    if parent.agent_id is None:
+        raise InvalidRequest(
+            "This conversation runs a model, not an agent: leave agent_version out.", loc=("body", "agent_version")
+        )
+    return msgspec.structs.replace(parent, agent_version=version)
 
 
 def encode_metadata(metadata: dict[str, object] | None) -> bytes | None:

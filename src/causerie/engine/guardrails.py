@@ -16,6 +16,7 @@ import structlog
 from causerie.errors import APIError, BadRequest, Blocked, InvalidRequest, RateLimited, UpstreamError
 from causerie.moderation.base import NOTHING, ModerationRequest, Moderator, Offered, Score, Scored, Scores
 from causerie.stores.base import EntryRow
+from causerie.types.agents import Agent
 from causerie.types.base import UNSET, UnsetType, decode
 from causerie.types.completion import (
     CATEGORIES_V1,
@@ -26,6 +27,8 @@ from causerie.types.completion import (
 )
 from causerie.types.content import TextChunk
 from causerie.types.entries import Entry, FunctionResultEntry, MessageInputEntry
+
+from .conversation import ConversationSettings
 
 log = structlog.get_logger("causerie.guardrails")
 
@@ -108,6 +111,14 @@ def check_config(guardrails: Sequence[GuardrailConfig] | None, offered: Offered)
         _check_one(check, offered)
 
 
+def guarding(settings: ConversationSettings, agent: Agent | None) -> Sequence[GuardrailConfig]:
+    """Return what guards a run: the conversation's guardrails where it was given any, also none; else its agent's."""
+    given = settings.guardrails
+    if given is None and agent is not None:
+        given = agent.guardrails
+    return given or []
+
+
 def texts_of(entries: Iterable[Entry]) -> list[str]:
     """Return what is checked of entries: what users say and what functions return, not what a model said."""
     found = []
@@ -124,6 +135,8 @@ def unanswered(rows: Sequence[EntryRow]) -> list[Entry]:
     """Return the entries at the end of a history that no model has answered yet."""
     found = list[Entry]()
     for row in reversed(rows):
+        if row.kind == "agent.handoff":
+            continue  # whoever is handed over to answers what came before
         if row.kind not in ("message.input", "function.result"):
             break
         found.append(decode(row.body, Entry))  # type: ignore[arg-type]  # a union is a type
