@@ -19,6 +19,7 @@ the same classes from a response, so that ``except NotFound`` means one thing ev
     │  └─ UnsupportedMediaType 415    │  └─ StoreInUse
     │                                 └─ RunTimedOut 504
     ├─ ConnectionFailed               client side only: there is no usable response
+    ├─ AttachmentError                a file cannot be attached to a message
     └─ SettingsError                  a flag, variable or file says something that cannot be done
 """
 
@@ -59,6 +60,10 @@ class APIError(CauserieError):
         if code is not None:
             self.code = code  # type: ignore[misc]  # one class has several codes (3000 and 3003 of PROTOCOL §9)
 
+    def told(self) -> dict[str, Any]:
+        """Return what the body of a response says of it (PROTOCOL §9); `from_response` is the way back."""
+        return {"object": "Error", "message": self.message, "type": self.type, "code": self.code}
+
     @property
     def correlation_id(self) -> str | None:
         """What the server's log knows the request by; None in process."""
@@ -88,6 +93,10 @@ class Unauthenticated(APIError):
     code = 3401
     type = "authentication_error"
 
+    def told(self) -> dict[str, Any]:
+        """Return the one thing that the API says here."""
+        return {"detail": self.message}
+
 
 class Forbidden(APIError):
     """The server does not take requests of this kind."""
@@ -105,6 +114,11 @@ class Blocked(Forbidden):
         """Say what the guardrails came to; code 3201 is for one that could not be checked and demands that it is."""
         super().__init__(message, code=code)
         self.guardrails = guardrails
+
+    def told(self) -> dict[str, Any]:
+        """Add what the guardrails came to, and the message as the hosted API documents it."""
+        error = {"message": self.message, "status": self.status_code}
+        return super().told() | {"error": error, "guardrails": self.guardrails}
 
 
 class NotFound(APIError):
@@ -181,6 +195,10 @@ class InvalidRequest(APIError):
         self.kind = kind
         self.given = given
         self._told: list[dict[str, Any]] | None = None  # a server may say more than one thing
+
+    def told(self) -> dict[str, Any]:
+        """Add which fields are wrong, and how."""
+        return super().told() | {"detail": self.detail}
 
     @property
     def detail(self) -> list[dict[str, Any]]:
@@ -262,6 +280,10 @@ class StoreInUse(StoreError):
 
 class SettingsError(CauserieError):
     """A setting cannot be used as it is."""
+
+
+class AttachmentError(CauserieError):
+    """A file cannot be attached to a message."""
 
 
 class ConnectionFailed(CauserieError):

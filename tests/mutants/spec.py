@@ -38,6 +38,7 @@ SECTIONS = (
     "idempotency",
     "ledger",
     "runs",
+    "in process",
     "checkup",
     "store",
     "fold",

@@ -10,9 +10,6 @@ from causerie.types.moderation import ChatMessage, ModerationResponse
 
 from .operations import Operations, awaited, plain
 from .request import Call, Options, Retries
-from .unknown import Reading
-
-_SCORES: Reading[ModerationResponse] = Reading(ModerationResponse)
 
 Message = ChatMessage | Mapping[str, Any]
 
@@ -34,7 +31,7 @@ class Classifiers(Operations):
         """Score one text, or several."""
         options = Options(retries, server_url, timeout_ms, http_headers)
         body = {"model": model, "input": inputs, "metadata": metadata}
-        return Call("POST", "/v1/moderations", _SCORES, options, body=body, begins=False)
+        return Call("classifiers.moderate", options, body=body)
 
     def _moderate_chat(
         self,
@@ -48,9 +45,7 @@ class Classifiers(Operations):
     ) -> Call[ModerationResponse]:
         """Score the last message of one chat, or of several."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call(
-            "POST", "/v1/chat/moderations", _SCORES, options, body={"input": inputs, "model": model}, begins=False
-        )
+        return Call("classifiers.moderate_chat", options, body={"input": inputs, "model": model})
 
     moderate, moderate_async = plain(_moderate), awaited(_moderate)
     moderate_chat, moderate_chat_async = plain(_moderate_chat), awaited(_moderate_chat)
