@@ -17,9 +17,9 @@ import msgspec
 from msgspec import inspect
 
 from causerie import errors
-from causerie.types import completion, content, entries, events, requests, responses, tools
+from causerie.types import completion, content, entries, events, moderation, requests, responses, tools
 from causerie.types.agents import Agent, AgentAlias, AgentListPage
-from causerie.types.operations import AGENTS, MODELS, OPERATIONS, Operation
+from causerie.types.operations import AGENTS, CLASSIFIERS, MODELS, OPERATIONS, Operation
 
 HERE = Path(__file__).parent
 TEMPLATE = HERE / "reference.template.md"
@@ -44,6 +44,8 @@ UNIONS: dict[frozenset[Struct], str] = {
 
 ABOUT_AGENTS: tuple[Struct, ...] = (Agent, AgentListPage, AgentAlias)
 """What the operations of agents answer with; their requests stand beside it in the same module."""
+ABOUT_MODERATION = (moderation.ChatMessage, moderation.ModerationObject, moderation.ModerationResponse)
+"""Likewise, of classifiers."""
 
 
 class Fields:
@@ -93,6 +95,9 @@ def reference_page() -> str:
         tools="\n\n".join(_struct(kind, fields) for kind in structs(tools)),
         arguments="\n\n".join(_struct(kind, fields) for kind in structs(completion)),
         answers="\n\n".join(_struct(kind, fields) for kind in (*structs(responses), *ABOUT_AGENTS)),
+        classifiers=_overview(CLASSIFIERS),
+        each_classifier="\n\n".join(_operation(one, fields) for one in CLASSIFIERS),
+        moderation="\n\n".join(_struct(kind, fields) for kind in ABOUT_MODERATION),
         outputs=_named(entries.OutputEntry),
         input_chunks=_named(content.InputChunk),
         output_chunks=_named(content.OutputChunk),
@@ -209,7 +214,8 @@ def _type(kind: Any) -> str:
         case inspect.UnionType():
             return _union(list(kind.types))
         case inspect.ListType():
-            return f"list of {_type(kind.item_type)}"
+            inner = _type(kind.item_type)
+            return f"list of ({inner})" if " or list" in inner else f"list of {inner}"
         case inspect.DictType():
             return "object" if isinstance(kind.value_type, inspect.AnyType) else f"object of {_type(kind.value_type)}"
         case inspect.StructType():

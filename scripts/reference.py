@@ -65,6 +65,26 @@ Keys of a table `[upstreams.NAME]`:
 Keys of an entry of `[models]`, when it is a table:
 
 {model}
+
+## Who moderates
+
+[Guardrails](guardrails.md) ask `moderation_url`, else `upstream`. Categories can lead elsewhere, written as in
+`[models]`: to `moderation`, `default` or another server by its NAME, each with the name of its moderation model where
+it needs one; to `none`; and `pii` to the `rules` that are built in. `others` stands for all that are not named:
+
+```toml
+moderation_url = "https://api.openai.com/v1"           # CAUSERIE_MODERATION_API_KEY has its key
+
+[upstreams.guard]
+url = "https://api.mistral.ai/v1"
+api_key_env = "MISTRAL_API_KEY"
+
+[moderation]
+others = "moderation/omni-moderation-latest"
+jailbreaking = "guard"
+pii = "rules"
+health = "none"
+```
 """
 
 

@@ -21,7 +21,7 @@ LONGEST_FUNCTION = 60
 MEDIAN_FUNCTION = 10
 
 GROUND = ("errors", "ids", "sse", "version")
-PORTS = ("upstreams", "stores", "tools")
+PORTS = ("upstreams", "stores", "tools", "moderation")
 ROOF = ("setting", "settings", "banner", "logs", "build", "apart", "embedded", "chat", "cli", "__main__", "__init__")
 FLOORS = (GROUND, ("types",), PORTS, ("engine",), ("server", "client"), ROOF)
 """From the ground up. A file of the ground or the roof is named itself; elsewhere a room is a folder."""
@@ -29,7 +29,7 @@ FLOORS = (GROUND, ("types",), PORTS, ("engine",), ("server", "client"), ROOF)
 WHO_NAMES_CONCRETE_CLASSES = "build"
 
 LIBRARIES = {
-    "aiohttp": {"upstreams", "tools"},
+    "aiohttp": {"upstreams", "tools", "moderation"},
     "click": {"build", "cli"},
     "httpx2": {"client"},
     "msgspec": {"types", *PORTS, "engine", "server", "client", *ROOF},
@@ -39,7 +39,7 @@ LIBRARIES = {
     "structlog": {"engine", "server", "build", "logs"},
     "subprocess": {"tools"},
     "uvicorn": {"build"},
-    "yarl": {"upstreams", "tools"},  # the URLs of aiohttp
+    "yarl": {"upstreams", "tools", "moderation"},  # the URLs of aiohttp
 }
 """Who may use what. A library that is not here may be used by nobody; what the standard library has, by everybody."""
 

@@ -18,9 +18,13 @@ from causerie import logs
 from causerie.banner import banner
 from causerie.engine.engine import Engine
 from causerie.engine.plan import Bounds
+from causerie.moderation.base import Moderator
+from causerie.moderation.panel import Panel
+from causerie.moderation.pii import Rules
+from causerie.moderation.server import ModerationServer
 from causerie.server.app import app
 from causerie.server.call import Options
-from causerie.settings import REHEARSAL, Settings
+from causerie.settings import MODERATION, PII, REHEARSAL, RULES, ModelRoute, Settings
 from causerie.stores import backup, checkup
 from causerie.stores.sqlite import SQLiteStore
 from causerie.tools.base import Toolset
@@ -50,6 +54,7 @@ def build_engine(
         SQLiteStore(path or settings.database),
         build_upstream(settings),
         toolsets=toolsets,
+        moderator=build_moderator(settings),
         default_model=settings.default_model,
         bounds=bounds,
         keep_seconds=settings.keep_run_seconds,
@@ -87,6 +92,23 @@ def build_upstream(settings: Settings) -> Upstream:
     else:
         default = servers.get("default")
     return Router(routes, default)
+
+
+def build_moderator(settings: Settings) -> Moderator:
+    """Return who scores texts. The rules score `pii` where a server that is asked for it turns out not to."""
+    rules, seconds = Rules(), settings.moderation_seconds
+    servers = {name: (one.url, one.api_key) for name, one in settings.servers.items()}
+    if settings.moderation_url:
+        servers[MODERATION] = (settings.moderation_url, settings.moderation_api_key)
+    asked: dict[ModelRoute, Moderator] = {
+        route: ModerationServer(*servers[route.upstream], name=route.upstream, model=route.name, seconds=seconds)
+        for route in settings.moderators.values()
+        if route.upstream in servers
+    }
+    rows = {category: [asked[route]] if route in asked else [] for category, route in settings.moderators.items()}
+    if PII not in settings.moderation or settings.moderators[PII].upstream == RULES:
+        rows[PII].append(rules)
+    return Panel(rows)
 
 
 def serve(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from causerie import logs
 from causerie.build import build_engine, database
 from causerie.client.catalogue import Models
+from causerie.client.classifiers import Classifiers
 from causerie.client.client import Beta
 from causerie.client.crossing import GRACE
 from causerie.client.local import LocalConnection
@@ -30,6 +31,7 @@ class Causerie:
     Attributes:
         beta: conversations and agents, as `causerie.client.Mistral` has them.
         models: which models there are.
+        classifiers: how far texts are of which category.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Causerie:
         )  # fmt: skip
         self.beta = Beta(self.connection)
         self.models = Models(self.connection)
+        self.classifiers = Classifiers(self.connection)
 
     def close(self, grace: float = GRACE) -> None:
         """Let runs end for up to `grace` seconds, then close the engine; what has not ended is carried on later.

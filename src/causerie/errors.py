@@ -110,6 +110,16 @@ class Blocked(Forbidden):
 
     code = 3200
 
+    def __init__(self, message: str | None = None, *, code: int | None = None, guardrails: Any = None) -> None:
+        """Say what the guardrails came to; code 3201 is for one that could not be checked and demands that it is."""
+        super().__init__(message, code=code)
+        self.guardrails = guardrails
+
+    def told(self) -> dict[str, Any]:
+        """Add what the guardrails came to, and the message as the hosted API documents it."""
+        error = {"message": self.message, "status": self.status_code}
+        return super().told() | {"error": error, "guardrails": self.guardrails}
+
 
 class NotFound(APIError):
     """There is no such thing, or it belongs to somebody else, or it was deleted."""
@@ -315,8 +325,10 @@ def from_response(status: int, body: str, headers: Mapping[str, str], raw: Any =
     """
     told = _object(body)
     detail, message, code = told.get("detail"), told.get("message"), told.get("code")
+    if message is None and isinstance(told.get("error"), dict):  # as the hosted API documents a guardrail's 403
+        message = told["error"].get("message")
     kind = _BY_STATUS.get(status, APIError)
-    if kind is Forbidden and str(code) == str(Blocked.code):
+    if kind is Forbidden and ("guardrails" in told or str(code) == str(Blocked.code)):
         kind = Blocked
     if not isinstance(message, str):  # of a 401 PROTOCOL §9 knows no more than `detail`
         message = detail if isinstance(detail, str) else json.dumps(message) if message else _excerpt(body)
@@ -328,6 +340,8 @@ def from_response(status: int, body: str, headers: Mapping[str, str], raw: Any =
         error.type = told["type"]  # type: ignore[misc]  # likewise
     # A client's mapping of headers finds them in any case, and is read like a dict.
     error.headers, error.body, error.raw_response = cast("dict[str, str]", headers), body, raw
+    if isinstance(error, Blocked):
+        error.guardrails = told.get("guardrails")
     points = [point for point in detail if isinstance(point, dict)] if isinstance(detail, list) else []
     if isinstance(error, InvalidRequest) and points:
         error.tell(points)

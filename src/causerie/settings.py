@@ -19,12 +19,15 @@ from msgspec.structs import force_setattr
 
 from causerie.errors import SettingsError
 from causerie.setting import Discreet, Kind, check_values, nearest, overlaid, read, table_of
+from causerie.types.completion import CATEGORIES
 
 CONFIG = "causerie.toml"
 CONFIG_VARIABLE = "CAUSERIE_CONFIG"
 MEMORY = ":memory:"
 DEFAULT_UPSTREAM = "default"
 REHEARSAL = "rehearsal"
+MODERATION, RULES, NOBODY = "moderation", "rules", "none"
+OTHERS, PII = "others", "pii"
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -123,6 +126,11 @@ class Settings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_level: Annotated[LogLevel, _says("The least that is worth a log line.")] = "info"
     upstreams: Annotated[dict[str, UpstreamSettings], _says("More model servers, by a name of your own.")] = {}
     models: Annotated[dict[str, ModelRoute], _says("Which server answers for which model name.")] = {}
+    moderation_url: Annotated[Url | None, _says("Whose `/moderations` guardrails ask, before `upstream`'s.")] = None
+    moderation_api_key: Annotated[Key | None, _says("The key that it is asked with; never a flag.")] = None
+    moderation_model: Annotated[Name | None, _says("Its moderation model, whatever a guardrail names.")] = None
+    moderation_seconds: Annotated[Seconds, _says("How long a moderation may take.")] = 10.0
+    moderation: Annotated[dict[str, ModelRoute], _says("Who scores which category of guardrails.")] = {}
 
     def __post_init__(self) -> None:
         """Check the values, alone and together."""
@@ -132,6 +140,8 @@ class Settings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise SettingsError("database_url: PostgreSQL comes in a later version; until then, give data a directory")
         if self.upstream is not None:
             force_setattr(self, "upstream", base_url(self.upstream, "upstream"))
+        if self.moderation_url is not None:
+            force_setattr(self, "moderation_url", base_url(self.moderation_url, "moderation_url"))
         _check_use(self)
         _check_routes(self)
 
@@ -149,9 +159,16 @@ class Settings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return {DEFAULT_UPSTREAM: default, **self.upstreams}
 
     @property
+    def moderators(self) -> dict[str, ModelRoute]:
+        """Who is asked first for each category of guardrails."""
+        asked = MODERATION if self.moderation_url else DEFAULT_UPSTREAM if self.upstream else NOBODY
+        others = self.moderation.get(OTHERS, ModelRoute(upstream=asked, name=self.moderation_model))
+        return {category: self.moderation.get(category, others) for category in CATEGORIES}
+
+    @property
     def rehearses(self) -> bool:
         """Whether the rehearsal model answers for every name that `models` does not map."""
-        return not self.servers
+        return self.upstream is None and not self.upstreams.keys() & {one.upstream for one in self.models.values()}
 
     @property
     def default_model(self) -> str | None:
@@ -254,23 +271,36 @@ def _check_use(settings: Settings) -> None:
         given = getattr(settings, setting.name) != setting.default
         if settings.upstream is None and setting.name in {"dialect", "upstream_read_seconds"} and given:
             raise SettingsError(f"{setting.name}: it is about `upstream`, which is not set")
+    asked = (settings.moderation_url or settings.upstream) and OTHERS not in settings.moderation
+    if settings.moderation_model and not asked:
+        raise SettingsError("moderation_model: it goes with moderation_url or upstream, and not with moderation.others")
+    if settings.moderation_url and MODERATION not in {route.upstream for route in settings.moderators.values()}:
+        raise SettingsError("moderation_url: every category of moderation leads elsewhere, so it would never be asked")
     rehearsed = settings.rehearses or any(route.upstream == REHEARSAL for route in settings.models.values())
     if settings.rehearsal_script and not rehearsed:
         raise SettingsError("rehearsal_script: an upstream answers, so the rehearsal model would never play it")
 
 
 def _check_routes(settings: Settings) -> None:
-    for reserved in (DEFAULT_UPSTREAM, REHEARSAL):
+    for reserved in (DEFAULT_UPSTREAM, REHEARSAL, MODERATION, RULES, NOBODY):
         if reserved in settings.upstreams:
             raise SettingsError(f"upstreams.{reserved}: this name has a meaning of its own; choose another")
-    known = {*settings.servers, REHEARSAL}
+    scorers = {*settings.servers, NOBODY, *([MODERATION] if settings.moderation_url else [])}
     for model, route in settings.models.items():
-        if route.upstream not in known:
-            hint = nearest(route.upstream, known)
-            raise SettingsError(f"models.{model}: there is no upstream called {route.upstream!r}. {hint}")
-    used = {route.upstream for route in settings.models.values()}
+        _check_route(f"models.{model}", route, {*settings.servers, REHEARSAL})
+    for category, route in settings.moderation.items():
+        if category not in {*CATEGORIES, OTHERS}:
+            raise SettingsError(f"moderation.{category}: no category. {nearest(category, [*CATEGORIES, OTHERS])}")
+        _check_route(f"moderation.{category}", route, {*scorers, *([RULES] if category == PII else [])})
+    used = {route.upstream for route in (*settings.models.values(), *settings.moderation.values())}
     if unused := sorted(settings.upstreams.keys() - used):
         raise SettingsError(f"upstreams.{unused[0]}: no entry of models leads to it, so it would never be asked")
+
+
+def _check_route(where: str, route: ModelRoute, known: set[str]) -> None:
+    if route.upstream not in known:
+        hint = nearest(route.upstream, known)
+        raise SettingsError(f"{where}: there is no upstream called {route.upstream!r}. {hint}")
 
 
 def base_url(url: str, where: str, example: str = "http://127.0.0.1:8000/v1") -> str:
@@ -297,5 +327,5 @@ def _parse_url(url: str) -> SplitResult | None:
 
 
 _COMMANDS = ("chat",)
-_TABLES: dict[str, type[Any]] = {"upstreams": UpstreamSettings, "models": ModelRoute}
+_TABLES: dict[str, type[Any]] = {"upstreams": UpstreamSettings, "models": ModelRoute, "moderation": ModelRoute}
 SETTINGS = table_of(Settings)

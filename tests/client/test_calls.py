@@ -137,6 +137,8 @@ def test_a_call_says_better_than_the_client_whether_to_retry(connect: Callable[.
         (400, {"object": "Error", "message": "No.", "type": "t", "code": 3000}, errors.BadRequest, "No.", 3000),
         (401, {"detail": "Unauthorized"}, errors.Unauthenticated, "Unauthorized", 3401),
         (403, {"message": "Stop.", "code": 3200}, errors.Blocked, "Stop.", 3200),
+        (403, {"error": {"message": "Stop."}, "guardrails": {}}, errors.Blocked, "Stop.", 3200),
+        (403, {"message": "Stop.", "code": 3201, "guardrails": []}, errors.Blocked, "Stop.", 3201),
         (403, {"message": "Stop.", "code": 3403}, errors.Forbidden, "Stop.", 3403),
         (404, {"message": "Gone.", "code": "3404"}, errors.NotFound, "Gone.", 3404),
         (409, {"message": {"a": 1}}, errors.Conflict, '{"a": 1}', 3409),
@@ -161,6 +163,7 @@ def test_a_refusal_is_the_class_of_its_status(
     assert type(error) is kind
     assert isinstance(error, errors.SDKError)
     assert (error.status_code, error.message, error.code) == (status, message, code)
+    assert not isinstance(error, errors.Blocked) or error.guardrails == json.loads(text).get("guardrails")
     assert (error.body, error.correlation_id, error.headers["retry-after"]) == (text, "c-1", "9")
     assert isinstance(error.raw_response, httpx.Response)
     assert str(error) == f"{message} (status {status}, code {code}, correlation id c-1)"

@@ -11,7 +11,6 @@ from tests.support.samples import GET_RATE, GET_TIME
 from tests.support.sdk import SDK
 
 UNKNOWN = "ag_019fce791e4b7c0d8f6b2a5c3d4e5f60"
-BLOCKING = {"block_on_error": True, "moderation_llm_v2": {"action": "block"}}
 
 
 class Refused:
@@ -131,8 +130,10 @@ def test_arguments_are_those_that_a_conversation_can_have(refused: Refused, name
 
 
 def test_guardrails_are_refused_as_at_a_start(refused: Refused, raw: Raw) -> None:
-    for guardrails in ([BLOCKING], [{}]):
-        assert refused.at(["body", "guardrails"], {"guardrails": guardrails})
+    outside: Any = {"moderation_llm_v2": {"custom_category_thresholds": {"law": 2}}}
+    assert refused.at(["body", "guardrails", 0], {"guardrails": [{}]})
+    threshold = ["body", "guardrails", 0, "moderation_llm_v2", "custom_category_thresholds", "law"]
+    assert refused.at(threshold, {"guardrails": [outside]})
     none: list[Any] = []
     assert raw.post("/v1/agents", {"model": "m", "name": "n", "guardrails": none}).json["guardrails"] == none
 

@@ -1,4 +1,4 @@
-"""What the README, the quickstart and the page on agents show is tried, word by word, and comes out as they say."""
+"""What the README and the pages that teach show is tried, word by word, and comes out as they say."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from .agreement import Agreement
 from .pages import PAGES, ROOT, Example, blocks, examples
 from .trying import check_causerie, reader
 
-TRIED = ["README.md", "docs/quickstart.md", "docs/agents.md", "docs/handoffs.md", "docs/client.md"]
+TRIED = [
+    "README.md", "docs/quickstart.md", "docs/agents.md", "docs/handoffs.md", "docs/client.md", "docs/guardrails.md",
+]  # fmt: skip
 SDKS = sorted((ROOT / ".venvs").glob("mistralai-*/bin/python"))
 
 
@@ -53,12 +55,17 @@ def test_code_on_a_page_is_code(page: Path) -> None:
             tomllib.loads(block.text)
 
 
-def test_the_file_on_the_page_about_settings_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (block,) = [one for one in blocks((ROOT / "docs/settings.md").read_text("utf-8")) if one.kind == "toml"]
-    (tmp_path / "causerie.toml").write_text(block.text, encoding="utf-8")
-    for name in re.findall(r'api_key_env = "(\w+)"', block.text):
-        monkeypatch.setenv(name, "any")
-    assert set(load(config=str(tmp_path / "causerie.toml")).models) == {"small", "large", "coder"}
+def test_the_files_on_the_page_about_settings_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    for block in blocks((ROOT / "docs/settings.md").read_text("utf-8")):
+        if block.kind == "toml":
+            (tmp_path / "causerie.toml").write_text(block.text, encoding="utf-8")
+            for name in re.findall(r'api_key_env = "(\w+)"', block.text):
+                monkeypatch.setenv(name, "any")
+            taken.append(load(config=str(tmp_path / "causerie.toml")))
+    assert [{*one.models, *one.moderation} for one in taken] == [
+        {"small", "large", "coder"}, {"others", "jailbreaking", "pii", "health"},
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

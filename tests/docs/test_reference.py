@@ -27,7 +27,7 @@ COMMAND_PAGES = SETTINGS_PAGE + "".join(
     (ROOT / "docs" / name).read_text("utf-8") for name in ("operating.md", "chat.md")
 )
 MODULES = (completion, content, entries, events, responses, tools)
-STRUCTS = [*(struct for module in MODULES for struct in api.structs(module)), *api.ABOUT_AGENTS]
+STRUCTS = [*(struct for module in MODULES for struct in api.structs(module)), *api.ABOUT_AGENTS, *api.ABOUT_MODERATION]
 
 
 @pytest.mark.parametrize("name", reference.pages())
@@ -73,7 +73,8 @@ def test_all_operations_are_documented() -> None:
     assert len([name for one in AGENTS for name in one.names]) == 12
     names = [name for one in BY_KEY.values() for name in one.names]
     assert len(set(names)) == len(names)
-    overviews = section_of("Operations") + section_of("Agents") + section_of("Models")
+    sections = ("Operations", "Agents", "Models", "Moderation")
+    overviews = "".join(map(section_of, sections))
     assert [name for name in names if f"[`{name}`](#" not in overviews] == []
 
 

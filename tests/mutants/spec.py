@@ -30,6 +30,8 @@ SECTIONS = (
     "agents",
     "by agent",
     "handoffs",
+    "guardrails",
+    "moderation",
     "resume",
     "adoption",
     "cancel",

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from .moderating import Moderations
 from .replies import PATIENCE, Bytes, Failure, Gate, Hangup, Reply, Step, Text, call, delta_of, message_of
 
 
@@ -67,6 +68,9 @@ class Script:
         """Answer to the model name `name`."""
         self.name = name
         self.problems: list[str] = []
+        self.moderations = Moderations()
+        self.moderated: list[Request] = []
+        self.reads_chats = False  # whether its moderation has a path for chats
         self._loop = loop
         self._requests: list[Request] = []
         self._replies: deque[Reply | Failure] = deque()
@@ -78,6 +82,11 @@ class Script:
         """The requests so far, oldest first."""
         with self._arrived:
             return list(self._requests)
+
+    @property
+    def checked(self) -> list[Any]:
+        """What was given to moderations so far, text by text."""
+        return [text for request in self.moderated for text in request.json["input"]]
 
     @property
     def last(self) -> Request:
@@ -222,6 +231,9 @@ class ScriptedServer:
             data = [{"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in self._scripts]
             await _respond(writer, 200, json.dumps({"object": "list", "data": data}).encode())
             return
+        if request.path.endswith("/moderations"):
+            await self._moderate(request, writer)
+            return
         name = request.json.get("model", "") if request.body else ""
         script = self._scripts.get(name)
         if request.path != "/v1/chat/completions" or script is None:
@@ -246,6 +258,18 @@ class ScriptedServer:
             leaving.cancel()
             # The next request can only be read when the watch for a hang-up has really ended.
             await asyncio.wait({playing, leaving})
+
+    async def _moderate(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        # A moderation model has one name for all tests: where it is none of theirs, the text says whose it is.
+        said = request.body.decode()
+        owners = [script for name, script in self._scripts.items() if f"<{name}>" in said]
+        owner = self._scripts.get(request.json["model"]) or (owners[0] if owners else None)
+        if owner is None or (request.path != "/v1/moderations" and not owner.reads_chats):
+            await _respond(writer, 404, b'{"detail": "Not Found"}')
+            return
+        owner.moderated.append(request)
+        status, body, headers = await owner.moderations.answer(request.json)
+        await _respond(writer, status, body, **headers)
 
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:

@@ -134,7 +134,8 @@ class SDK:
         self.mode = way.mode
         self.model = model
         self.over_http = not way.in_process  # where answers have heads
-        self._beta = (BEHIND[url] if way.in_process else clients.mistral).beta
+        self._mistral = BEHIND[url] if way.in_process else clients.mistral
+        self._beta = self._mistral.beta
         self._portal = clients.portal if way.mode == "async" else None
         self._where = {} if way.in_process or url == clients.url else {"server_url": url}
 
@@ -187,6 +188,14 @@ class SDK:
         """Return the messages."""
         return self._call("get_messages", {"conversation_id": conversation_id})
 
+    def moderate(self, **arguments: Any) -> Any:
+        """Score texts."""
+        return self.call("classifiers", "moderate", arguments)
+
+    def moderate_chat(self, **arguments: Any) -> Any:
+        """Score the last messages of chats."""
+        return self.call("classifiers", "moderate_chat", arguments)
+
     @contextmanager
     def opened(self, operation: str, **arguments: Any) -> Iterator[OpenedStream]:
         """Open the stream of `operation` to read it step by step; leaving the context hangs up."""
@@ -224,7 +233,8 @@ class SDK:
     def call(self, group: str, operation: str, arguments: dict[str, Any]) -> Any:
         """Call an operation of a group, such as `conversations`."""
         ending = "" if self._portal is None else "_async"
-        method = getattr(getattr(self._beta, group), operation + ending)
+        where = self._mistral if group == "classifiers" else self._mistral.beta
+        method = getattr(getattr(where, group), operation + ending)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # one of the SDKs deprecates `agents.list`
             return self.reached(method(**(arguments | self._where)))

@@ -16,6 +16,7 @@ import causerie.client
 from causerie.client import EventStream, EventStreamAsync, Mistral, errors, models, utils
 from causerie.client.agents import Agents
 from causerie.client.catalogue import Models
+from causerie.client.classifiers import Classifiers
 from causerie.client.conversations import Conversations
 from causerie.client.pages import Page, PageAsync
 from causerie.types.operations import AGENTS, OPERATIONS
@@ -76,6 +77,7 @@ ALIKE = [
     "WebSearchTool", "WebSearchPremiumTool", "CodeInterpreterTool", "ImageGenerationTool", "DocumentLibraryTool",
     "CustomConnector", "ToolConfiguration", "ToolCallConfirmation", "GuardrailConfig", "ModerationLlmv1Config",
     "ModerationLlmv2Config", "BaseModelCard", "ModelList", "OAuth2TokenAuth", "APIKeyAuth",
+    "ModerationLlmv1CategoryThresholds", "ModerationLlmv2CategoryThresholds", "ModerationObject", "ModerationResponse",
     "Agent", "AgentListPage", "AgentAliasResponse", "CreateAgentRequest", "UpdateAgentRequest",
 ]  # fmt: skip
 
@@ -135,6 +137,12 @@ def test_a_page_of_agents_has_the_sdks_attributes() -> None:
 def test_the_models_are_asked_for_as_with_the_sdk(name: str) -> None:
     theirs = getattr(mistralai.Mistral(api_key="x").models.__class__, name)
     assert parameters(getattr(Models, name)) == parameters(theirs)
+
+
+@pytest.mark.parametrize("name", ["moderate", "moderate_async", "moderate_chat", "moderate_chat_async"])
+def test_moderations_are_asked_for_as_with_the_sdk(name: str) -> None:
+    theirs = getattr(mistralai.Mistral(api_key="x").classifiers.__class__, name)
+    assert parameters(getattr(Classifiers, name)) == parameters(theirs)
 
 
 def test_there_are_eleven_operations_each_twice() -> None:

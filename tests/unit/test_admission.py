@@ -88,7 +88,7 @@ def test_the_model_is_the_one_that_was_asked_for_or_the_default(
         ({"agent_id": "ag_1", "model": None, "instructions": ""}, ["instructions"]),
         ({"agent_id": "ag_1", "model": None, "tools": []}, ["tools"]),
         ({"agent_version": 1}, ["agent_version"]),
-        ({"guardrails": [GuardrailConfig()]}, ["guardrails"]),
+        ({"guardrails": [GuardrailConfig()]}, ["guardrails", 0]),
         ({"inputs": ""}, ["inputs"]),
         ({"inputs": []}, ["inputs"]),
         ({"tools": [function()] * 129}, ["tools"]),
@@ -164,13 +164,13 @@ def test_confirmations_without_inputs_are_something_to_run_on() -> None:
 @pytest.mark.parametrize(
     ("fields", "loc"),
     [
-        ({"guardrails": [GuardrailConfig()]}, "guardrails"),
-        ({"metadata": {"a": "x" * 16_384}}, "metadata"),
+        ({"guardrails": [GuardrailConfig()]}, ["guardrails", 0]),
+        ({"metadata": {"a": "x" * 16_384}}, ["metadata"]),
     ],
 )
-def test_a_restart_that_makes_no_sense_is_pointed_at(fields: dict[str, Any], loc: str) -> None:
+def test_a_restart_that_makes_no_sense_is_pointed_at(fields: dict[str, Any], loc: list[str | int]) -> None:
     found = refusal(lambda: check_restart(RestartRequest(from_entry_id="msg_1", **fields)))
-    assert found.loc == ("body", loc)
+    assert found.loc == ("body", *loc)
 
 
 @pytest.mark.parametrize("absent", [UNSET, None])

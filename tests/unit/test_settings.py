@@ -17,6 +17,7 @@ from causerie import settings as settings_module
 from causerie.errors import SettingsError
 from causerie.setting import Kind, Setting, table_of
 from causerie.settings import SETTINGS, ModelRoute, Settings, UpstreamSettings, load
+from causerie.types.completion import CATEGORIES
 from causerie.upstreams import chat_request
 from scripts.reference import PAGES, settings_page
 
@@ -41,9 +42,13 @@ SAMPLES: dict[str, tuple[str, Any, str]] = {
     "on_disconnect": ("cancel", "cancel", '"cancel"'),
     "keep_alive_seconds": ("5", 5.0, "5"),
     "log_level": ("debug", "debug", '"debug"'),
+    "moderation_url": (URL, URL, f'"{URL}"'),
+    "moderation_api_key": ("secret", "secret", '"secret"'),
+    "moderation_model": ("omni", "omni", '"omni"'),
+    "moderation_seconds": ("2.5", 2.5, "2.5"),
 }
 """For each setting that has a value: how it is given as text, what it comes to, and how TOML writes it."""
-NEEDS_UPSTREAM = {"upstream_read_seconds", "dialect"}
+NEEDS_UPSTREAM = {"upstream_read_seconds", "dialect", "moderation_model"}
 SCALARS = [setting for setting in SETTINGS if setting.variable and setting.name != "database_url"]
 
 
@@ -99,7 +104,7 @@ def test_a_variable_outweighs_the_file(
 ) -> None:
     text, value, _ = SAMPLES[setting.name]
     other = {"host": "localhost", "upstream": "http://127.0.0.1:1/v1", "dialect": "mistral", "log_level": "error"}
-    other["on_disconnect"] = "continue"
+    other |= {"on_disconnect": "continue", "moderation_url": "http://127.0.0.1:1/v1"}
     in_file = msgspec.json.encode(other.get(setting.name, 7 if isinstance(value, int | float) else "7")).decode()
     toml(f"{needed(setting)}{setting.name} = {in_file}")
     assert getattr(load(), setting.name) != value
@@ -114,7 +119,8 @@ def test_a_flag_outweighs_a_variable(
     text, value, _ = SAMPLES[setting.name]
     toml(needed(setting))
     monkeypatch.setenv(str(setting.variable), "wrong, but it is not looked at last")
-    if setting.name in {"data", "model", "rehearsal_script", "upstream", "host"}:
+    free = {"data", "model", "rehearsal_script", "upstream", "host", "moderation_url", "moderation_model"}
+    if setting.name in free:
         assert getattr(load({setting.name: text}), setting.name) == value
     else:
         with pytest.raises(SettingsError, match=str(setting.variable)):
@@ -197,6 +203,21 @@ MISTAKES = [
     ("[models]\nm = {name = 'x'}", ["models.m in causerie.toml", "upstream is missing"]),
     ("[models]\nm = 'rehersal'", ["models.m", "'rehersal'", "Did you mean rehearsal?"]),
     ("[models]\nm = 'default'", ["models.m", "'default'"]),
+    ("[models]\nm = 'rules'", ["models.m", "'rules'"]),
+    ("[moderation]\nlaw = 'default'", ["moderation.law", "'default'", "There is: none."]),
+    ("[moderation]\nlaw = 'rules'", ["moderation.law", "'rules'"]),
+    ("[moderation]\npii = 'rule'", ["moderation.pii", "'rule'", "Did you mean rules?"]),
+    ("[moderation]\nlow = 'none'", ["moderation.low", "no category", "Did you mean law?"]),
+    ("[moderation]\nlaw = 'moderation'", ["moderation.law", "'moderation'"]),
+    ("moderation_url = 'nowhere'", ["moderation_url: expected a base URL"]),
+    ("moderation_url = 'http://x/v1'\n[moderation]\nothers = 'none'", ["moderation_url", "never be asked"]),
+    ("moderation_model = 'omni'", ["moderation_model", "moderation_url or upstream"]),
+    (
+        "moderation_model = 'omni'\nmoderation_url = 'http://x/v1'\n[moderation]\nothers = 'moderation'",
+        ["moderation_model", "not with moderation.others"],
+    ),
+    ("[upstreams.rules]\nurl = 'http://x/v1'\n[moderation]\npii = 'rules'", ["upstreams.rules", "another"]),
+    ("[upstreams.none]\nurl = 'http://x/v1'\n[moderation]\npii = 'none'", ["upstreams.none", "another"]),
 ]
 
 
@@ -283,6 +304,41 @@ def test_models_lead_to_servers(toml: Callable[[str], None], monkeypatch: pytest
     assert settings.default_model is None
 
 
+def test_categories_lead_to_whom_they_should() -> None:
+    def asked(**given: Any) -> dict[str, str]:
+        routes = Settings(**given).moderators
+        assert tuple(routes) == CATEGORIES
+        named = {
+            name: f"{route.upstream}/{route.name}" if route.name else route.upstream for name, route in routes.items()
+        }
+        return {name: named[name] for name in ("law", "pii")}
+
+    assert asked() == {"law": "none", "pii": "none"}
+    assert asked(upstream=URL) == {"law": "default", "pii": "default"}
+    assert asked(upstream=URL, moderation_model="omni") == {"law": "default/omni", "pii": "default/omni"}
+    assert asked(upstream=URL, moderation_url=URL) == {"law": "moderation", "pii": "moderation"}
+    table = {"others": ModelRoute.parse("guard/omni"), "pii": ModelRoute.parse("rules")}
+    guard = {"guard": UpstreamSettings(url=URL)}
+    assert asked(moderation=table, upstreams=guard) == {"law": "guard/omni", "pii": "rules"}
+    assert Settings(moderation=table, upstreams=guard).rehearses, "who only moderates is no model server"
+
+
+def test_a_model_server_that_only_moderates_is_used(toml: Callable[[str], None]) -> None:
+    toml("""
+        moderation_seconds = 3
+        [upstreams.guard]
+        url = "http://127.0.0.1:9000/v1"
+        [moderation]
+        others = "guard"
+        law = { upstream = "guard", name = "lawyer" }
+    """)
+    assert load().moderation == {
+        "others": ModelRoute(upstream="guard"),
+        "law": ModelRoute(upstream="guard", name="lawyer"),
+    }
+    assert load().default_model == "rehearsal"
+
+
 def test_keys_are_never_shown() -> None:
     other = UpstreamSettings(url=URL, api_key="sesame-2")
     settings = Settings(
@@ -327,8 +383,10 @@ def test_every_setting_says_what_it_is_for(struct: type[msgspec.Struct]) -> None
 def test_flags_and_variables_follow_from_the_name() -> None:
     flags = {setting.name: setting.flag for setting in SETTINGS}
     assert flags["max_body_bytes"] == "--max-body-bytes"
-    assert [name for name, flag in flags.items() if flag is None] == ["upstream_api_key", "upstreams", "models"]
-    assert [setting.name for setting in SETTINGS if setting.variable is None] == ["upstreams", "models"]
+    tables = [setting.name for setting in SETTINGS if setting.variable is None]
+    assert tables == ["upstreams", "models", "moderation"]
+    keys = {"upstream_api_key", "moderation_api_key"}
+    assert {name for name, flag in flags.items() if flag is None} == {*tables, *keys}
 
 
 def test_the_dialects_are_those_that_the_upstream_speaks() -> None:

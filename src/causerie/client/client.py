@@ -10,6 +10,7 @@ from causerie.types.base import UNSET
 from .agents import Agents
 from .carrier import Carrier
 from .catalogue import Models
+from .classifiers import Classifiers
 from .connection import ApiKey, Connection, base_url
 from .conversations import Conversations
 from .exchange import Logger
@@ -32,6 +33,7 @@ class Mistral:
     Attributes:
         beta: the conversations, as `beta.conversations`, and the agents, as `beta.agents`.
         models: which models there are.
+        classifiers: how far texts are of which category.
     """
 
     def __init__(  # noqa: PLR0917  # as in the official SDK
@@ -66,6 +68,7 @@ class Mistral:
         )  # fmt: skip
         self.beta = Beta(self.connection)
         self.models = Models(self.connection)
+        self.classifiers = Classifiers(self.connection)
 
     def __enter__(self) -> Self:
         """Return itself."""

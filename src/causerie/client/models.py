@@ -14,6 +14,8 @@ from causerie.types.base import (
     UnsetType,
 )
 from causerie.types.completion import (
+    CategoryThresholdsV1,
+    CategoryThresholdsV2,
     CompletionArgs,
     GuardrailConfig,
     JsonSchema,
@@ -67,6 +69,13 @@ from causerie.types.events import (
     ToolExecutionDoneEvent,
     ToolExecutionStartedEvent,
 )
+from causerie.types.moderation import (
+    ChatMessage,
+    ChatModerationRequest,
+    ClassificationRequest,
+    ModerationObject,
+    ModerationResponse,
+)
 from causerie.types.operations import (
     ConversationEntity,
 )
@@ -117,6 +126,8 @@ AgentAliasResponse = AgentAlias
 AgentsAPIV1AgentsListPagesResponse = Page
 CustomConnector = ConnectorTool
 JSONSchema = JsonSchema
+ModerationLlmv1CategoryThresholds = CategoryThresholdsV1
+ModerationLlmv2CategoryThresholds = CategoryThresholdsV2
 ModerationLlmv1Config = ModerationConfigV1
 ModerationLlmv2Config = ModerationConfigV2
 AgentsAPIV1ConversationsListResponse = ConversationEntity
@@ -137,6 +148,11 @@ __all__ = [
     "AgentsAPIV1AgentsListPagesResponse",
     "AgentsAPIV1ConversationsListResponse",
     "BaseModelCard",
+    "CategoryThresholdsV1",
+    "CategoryThresholdsV2",
+    "ChatMessage",
+    "ChatModerationRequest",
+    "ClassificationRequest",
     "CodeInterpreterTool",
     "CompletionArgs",
     "ConfirmationStatus",
@@ -180,8 +196,12 @@ __all__ = [
     "ModelList",
     "ModerationConfigV1",
     "ModerationConfigV2",
+    "ModerationLlmv1CategoryThresholds",
     "ModerationLlmv1Config",
+    "ModerationLlmv2CategoryThresholds",
     "ModerationLlmv2Config",
+    "ModerationObject",
+    "ModerationResponse",
     "OAuth2TokenAuth",
     "OnDisconnect",
     "OutputChunk",

@@ -13,6 +13,7 @@ import msgspec
 
 from causerie.errors import InvalidRequest
 from causerie.ids import Clock, Ids
+from causerie.moderation.base import NOTHING, Offered
 from causerie.types.agents import CreateAgentRequest, UpdateAgentRequest
 from causerie.types.base import UnsetType, encode, to_utc
 from causerie.types.content import DocumentURLChunk, ImageURLChunk, ThinkChunk, ToolFileChunk
@@ -28,6 +29,8 @@ from causerie.types.entries import (
 )
 from causerie.types.requests import AppendRequest, RestartRequest, StartRequest
 from causerie.types.tools import ConnectorTool, FunctionTool, Tool, ToolCallConfirmation
+
+from .guardrails import check_config
 
 T = TypeVar("T")
 MAX_TOOLS = 128
@@ -47,12 +50,15 @@ _PREFIX: dict[type, str] = {
 }
 
 
-def check_start(request: StartRequest, default_model: str | None, served: Collection[str]) -> str | None:
+def check_start(
+    request: StartRequest, default_model: str | None, served: Collection[str], scored: Offered = NOTHING
+) -> str | None:
     """See that a start makes sense by itself; return its model, None for an agent's.
 
     Args:
         default_model: what runs where the request names nothing.
         served: the wire types of the tools that this server can run.
+        scored: what guardrails can check here.
 
     Raises:
         InvalidRequest: something is missing, contradictory or not offered; the message says what to do.
@@ -69,7 +75,7 @@ def check_start(request: StartRequest, default_model: str | None, served: Collec
             "Give a model or an agent_id: this server has no default model (its operator can set one with --model).",
             "model",
         )  # fmt: skip
-    _check_guardrails(request.guardrails)
+    check_config(request.guardrails, scored)
     _check_tools(request.tools or [], served)
     check_metadata(request.metadata)
     if not request.inputs:
@@ -89,27 +95,33 @@ def check_append(request: AppendRequest) -> None:
     _check_inputs(request.inputs or [])
 
 
-def check_restart(request: RestartRequest) -> None:
+def check_restart(request: RestartRequest, scored: Offered = NOTHING) -> None:
     """See that a restart makes sense by itself.
+
+    Args:
+        scored: what guardrails can check here.
 
     Raises:
         InvalidRequest: it asks for what this server does not offer, or its metadata is too large.
     """
-    _check_guardrails(_value(request.guardrails))
+    check_config(_value(request.guardrails), scored)
     check_metadata(_value(request.metadata))
     _check_inputs(request.inputs or [])
 
 
-def check_agent(request: CreateAgentRequest | UpdateAgentRequest, served: Collection[str]) -> None:
+def check_agent(
+    request: CreateAgentRequest | UpdateAgentRequest, served: Collection[str], scored: Offered = NOTHING
+) -> None:
     """See that what a request says of an agent makes sense by itself.
 
     Args:
         served: the wire types of the tools that this server can run.
+        scored: what guardrails can check here.
 
     Raises:
         InvalidRequest: something is contradictory, too much or not offered; the message says what to do.
     """
-    _check_guardrails(_value(request.guardrails))
+    check_config(_value(request.guardrails), scored)
     _check_tools(_value(request.tools) or [], served)
     check_metadata(_value(request.metadata))
     handoffs = _value(request.handoffs) or []
@@ -208,11 +220,6 @@ def _check_agents_own(request: StartRequest) -> None:
     for field in ("instructions", "tools"):
         if getattr(request, field) is not None:
             raise _wrong(f"An agent brings its own {field}: change the agent, or leave the field out.", field)
-
-
-def _check_guardrails(guardrails: Sequence[Any] | None) -> None:
-    if guardrails:
-        raise _wrong("Guardrails are not offered by this server yet: leave the field out.", "guardrails")
 
 
 def _check_tools(tools: Sequence[Tool], served: Collection[str]) -> None:

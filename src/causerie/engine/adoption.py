@@ -42,6 +42,7 @@ async def adopted_plan(store: Store, found: RunRow, key: RunKey, casting: Castin
         first_index=max(_next_index(outputs), INDEX_STEP * key.fence), model_calls=found.model_calls + 1,
         handoffs=found.handoffs,
         usage=decode(found.usage, ConversationUsageInfo) if found.usage else ConversationUsageInfo(),
+        guardrails=request.guardrails,
     )  # fmt: skip
     return Loaded(row=row, settings=settings, history=history), plan
 

@@ -15,6 +15,7 @@ import msgspec
 
 from causerie.errors import InvalidRequest, NotFound
 from causerie.ids import Clock, Ids
+from causerie.moderation.base import NOTHING, Offered
 from causerie.stores.base import AgentQuery, AgentRow, AgentStore, AliasRow
 from causerie.types.agents import (
     Agent,
@@ -51,16 +52,18 @@ class Agents:
     """
 
     def __init__(
-        self, store: AgentStore, ids: Ids, clock: Clock, served: Collection[str] = (),
-        check_serving: Callable[[], None] = lambda: None,
+        self, store: AgentStore, ids: Ids, clock: Clock, served: Collection[str] = (), scored: Offered = NOTHING,
+        *, check_serving: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         """Take the store.
 
         Args:
             served: the wire types of the tools that this server can run.
+            scored: what guardrails can check here.
             check_serving: is called before anything is written, and raises where that is no longer ours to do.
         """
-        self._store, self._ids, self._clock, self._served = store, ids, clock, served
+        self._store, self._ids, self._clock = store, ids, clock
+        self._served, self._scored = served, scored
         self._check_serving = check_serving
 
     async def resolve(
@@ -83,7 +86,7 @@ class Agents:
             InvalidRequest: something of it is not offered, or too much.
             NotFound: an agent among its handoffs is not there.
         """
-        admission.check_agent(request, self._served)
+        admission.check_agent(request, self._served, self._scored)
         await self._check_handoffs(workspace, request.handoffs)
         now = self._clock.now()
         row = AgentRow(
@@ -101,7 +104,7 @@ class Agents:
             InvalidRequest: something of it is not offered, or too much.
             NotFound: there is no such agent, or one among its handoffs is not there.
         """
-        admission.check_agent(request, self._served)
+        admission.check_agent(request, self._served, self._scored)
         given = {name: value for name, value in msgspec.structs.asdict(request).items() if value is not UNSET}
         await self._check_handoffs(workspace, given.get("handoffs"))
         chat = given.pop("deployment_chat")

@@ -57,16 +57,21 @@ def of_start(request: StartRequest, model: str | None) -> ConversationSettings:
     return ConversationSettings(
         model=model, agent_id=request.agent_id, agent_version=request.agent_version,
         instructions=request.instructions, tools=request.tools, completion_args=request.completion_args,
+        guardrails=request.guardrails,
     )  # fmt: skip
 
 
 def of_branch(parent: ConversationSettings, request: RestartRequest) -> ConversationSettings:
-    """Return what a branch is set up with: what its parent is, but perhaps another version of its agent.
+    """Return what a branch is set up with: what its parent is, but for guardrails and a version that are given.
+
+    Null guardrails are none that are given: a guard is not lost by saying nothing, an empty list ends it.
 
     Raises:
         InvalidRequest: it asks for a version, and there is no agent.
     """
-    version = request.agent_version
+    version, guardrails = request.agent_version, request.guardrails
+    if guardrails is not None and not isinstance(guardrails, UnsetType):
+        parent = msgspec.structs.replace(parent, guardrails=guardrails)
     if isinstance(version, UnsetType) or (version is None and parent.agent_id is None):
         return parent
     if parent.agent_id is None:

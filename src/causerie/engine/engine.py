@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from causerie.errors import Conflict, InvalidRequest, NotFound
 from causerie.ids import Clock, Ids
-from causerie.stores.base import ConversationRow, Operation, Place, Repeat, RunStart, Segment, Store
+from causerie.moderation.base import Moderator
+from causerie.stores.base import ConversationRow, EntryRow, Operation, Place, Repeat, RunStart, Segment, Store
 from causerie.tools.base import Toolset
 from causerie.types.base import UnsetType, encode
 from causerie.types.completion import CompletionArgs
@@ -20,7 +21,9 @@ from causerie.upstreams.base import Upstream
 
 from . import admission
 from .agents import Agents
+from .classifiers import Classifiers
 from .conversation import encode_metadata, entity, of_branch, of_start, settings_of
+from .guardrails import Guards, guarding, texts_of, unanswered
 from .history import History, check, rows
 from .journal import Journal, NoJournal, StoredJournal
 from .plan import Bounds, Plan, Request
@@ -38,14 +41,15 @@ class Engine:
 
     def __init__(
         self, store: Store, upstream: Upstream, *, toolsets: Mapping[str, Toolset] | None = None,
-        default_model: str | None = None, bounds: Bounds | None = None, ids: Ids | None = None,
-        clock: Clock | None = None, cache_bytes: int = 64 * 1024 * 1024, keep_seconds: float = 300,
-        beat_seconds: float = 5,
+        moderator: Moderator | None = None, default_model: str | None = None, bounds: Bounds | None = None,
+        ids: Ids | None = None, clock: Clock | None = None, cache_bytes: int = 64 * 1024 * 1024,
+        keep_seconds: float = 300, beat_seconds: float = 5,
     ) -> None:  # fmt: skip
         """Take the ports.
 
         Args:
             toolsets: who runs each wire type of server tool, such as ``web_search``.
+            moderator: who scores texts for guardrails; without one a guardrail is refused.
             default_model: what runs where a start names neither model nor agent.
             cache_bytes: how much of recent conversations' prompts is kept in memory.
             keep_seconds: how long a run that ended can be followed piece by piece; later its entries come whole.
@@ -56,7 +60,10 @@ class Engine:
         self._default_model = default_model
         self._bounds = bounds or Bounds()
         self._ids, self._clock = ids or Ids(), clock or Clock()
-        self.agents = Agents(store, self._ids, self._clock, self._toolsets, self._check_serving)
+        self.guards, self.classifiers = Guards(moderator), Classifiers(moderator, self._ids)
+        self.agents = Agents(
+            store, self._ids, self._clock, self._toolsets, self.guards.offered, check_serving=self._check_serving
+        )
         self._casting = Casting(self.agents, self._toolsets)
         self._supervisor = Supervisor(
             store, upstream, casting=self._casting, bounds=self._bounds, ids=self._ids, clock=self._clock,
@@ -79,6 +86,7 @@ class Engine:
         """Let runs end for up to `grace` seconds, leave the rest to the next owner, and close the ports."""
         await self._supervisor.close(grace)
         await self._upstream.close()
+        await self.guards.close()
         await self._store.close()
 
     async def start(self, workspace: str, request: StartRequest, key: str | None = None) -> Answerable:
@@ -91,8 +99,9 @@ class Engine:
             InvalidRequest: the request is wrong by itself, or an input does not fit the ones before it.
             NotFound: there is no such agent, or it has no such version.
             BadRequest: the inputs leave function calls without their results.
+            Blocked: a guardrail blocks the inputs; nothing is stored, and the model is not asked.
         """
-        model = admission.check_start(request, self._default_model, self._toolsets)
+        model = admission.check_start(request, self._default_model, self._toolsets, self.guards.offered)
         repeat = self._repeats.bound("start", key, request)
         if earlier := await self._repeats.earlier(workspace, repeat, stream=bool(request.stream)):
             return earlier
@@ -116,6 +125,7 @@ class Engine:
             Conflict: it is running already.
             InvalidRequest: there is nothing to run on, or an input does not fit.
             BadRequest: function calls would be left without their results; nothing is stored.
+            Blocked: a guardrail of the conversation blocks the inputs; nothing is stored.
         """
         admission.check_append(request)
         loaded = await self._load(workspace, conversation_id)
@@ -142,15 +152,17 @@ class Engine:
             Conflict: the entry belongs to a run that has not ended.
             InvalidRequest: there is nothing to run on, or an input does not fit.
             BadRequest: function calls before the cut are left without their results.
+            Blocked: a guardrail blocks the inputs, or what is answered of the branch; nothing is stored.
         """
-        admission.check_restart(request)
+        admission.check_restart(request, self.guards.offered)
         parent = await self._store.load(workspace, conversation_id)
         repeat = self._repeats.bound(f"restart {conversation_id}", key, request)
         if earlier := await self._repeats.earlier(workspace, repeat, stream=bool(request.stream)):
             return earlier
         place = await self._locate(parent, request.from_entry_id)
-        history = History().extended(await self._store.entries(workspace, parent.ranges(place.position)))
-        settings, now, metadata = of_branch(settings_of(parent), request), self._clock.now(), request.metadata
+        kept = await self._store.entries(workspace, parent.ranges(place.position))
+        history, settings = History().extended(kept), of_branch(settings_of(parent), request)
+        now, metadata = self._clock.now(), request.metadata
         if settings.agent_id is not None and not isinstance(request.agent_version, UnsetType):
             await self.agents.resolve(workspace, settings.agent_id, settings.agent_version)  # also where it waits
         row = ConversationRow(
@@ -166,7 +178,8 @@ class Engine:
                 "Nothing to answer: the branch ends with an entry of the model's. Give inputs, or restart from a user "
                 "message or a function result.", loc=("body", "inputs"),
             )  # fmt: skip
-        return await self._run(Loaded(row=row, settings=settings, history=history), inputs, request, "restart", repeat)
+        loaded = Loaded(row=row, settings=settings, history=history)
+        return await self._run(loaded, inputs, request, "restart", repeat, kept=kept)
 
     async def get(self, workspace: str, conversation_id: str) -> ModelConversation | AgentConversation:
         """Return a conversation's settings; raises `NotFound`."""
@@ -251,21 +264,28 @@ class Engine:
 
     async def _run(
         self, loaded: Loaded, inputs: Sequence[Entry], request: StartRequest | AppendRequest | RestartRequest,
-        operation: Operation, repeat: Repeat | None,
+        operation: Operation, repeat: Repeat | None, *, kept: Sequence[EntryRow] = (),
     ) -> Answerable:  # fmt: skip
-        """Begin a run and return it once its inputs are durable."""
+        """Begin a run and return it once its inputs are durable; `kept` is what a branch stands on."""
         check(inputs, loaded.history)
         row, stored, settings = loaded.row, request.store is not False, loaded.settings
         override = None if operation == "start" else request.completion_args
         repeat = repeat if stored else None
         first = loaded.history.agent or settings.agent_id
         cast = await self._casting.cast(row.workspace, settings, first, override)
-        speaker = await cast.speaker(first)
+        speaker, reports = await cast.speaker(first), None
+        # Awaited before anything of the run is: neither the model nor the store sees what a guardrail blocks.
+        if guardrails := guarding(settings, speaker.agent):
+            reports = await self.guards.check(guardrails, texts_of([*unanswered(kept), *inputs]))
+            # Meanwhile a retry's twin may have ended.
+            if earlier := await self._repeats.earlier(row.workspace, repeat, stream=bool(request.stream)):
+                return earlier
         plan = Plan(
             run_id=self._ids.new("run"), workspace=row.workspace, conversation_id=row.id, operation=operation,
             speaker=speaker, cast=cast, history=loaded.history,
             inputs=rows(inputs, loaded.history), stream=bool(request.stream), started_at=self._clock.now(),
             handoff_execution=request.handoff_execution or "server", repeats=repeat is not None, repeat=repeat,
+            guardrails=reports,
         )  # fmt: skip
         self._check_serving()
         # From here to the run's registration nothing is awaited: nobody can come between.
@@ -287,7 +307,7 @@ class Engine:
     def _run_start(self, plan: Plan, row: ConversationRow, override: CompletionArgs | None) -> RunStart:
         request = Request(
             args=override, inputs=len(plan.inputs), agents=plan.cast.versions, handoffs=plan.handoff_execution,
-            stream=plan.stream, repeats=plan.repeats,
+            stream=plan.stream, repeats=plan.repeats, guardrails=plan.guardrails,
         )  # fmt: skip
         return RunStart(
             run_id=plan.run_id, operation=plan.operation, conversation=row, head=plan.history.head,

@@ -14,6 +14,7 @@ import msgspec
 
 from causerie.errors import InvalidRequest, NotFound
 from causerie.types.base import encode
+from causerie.types.moderation import ChatModerationRequest, ClassificationRequest
 from causerie.types.operations import AGENTS, Operation
 from causerie.types.requests import (
     AppendRequest,
@@ -250,6 +251,14 @@ def _of_agents(one: Operation) -> _Call:
     return call
 
 
+async def _moderate(engine: Engine, _: Asked, request: ClassificationRequest) -> Answer:
+    return encode(await engine.classifiers.moderate(request))
+
+
+async def _moderate_chat(engine: Engine, _: Asked, request: ChatModerationRequest) -> Answer:
+    return encode(await engine.classifiers.moderate_chat(request))
+
+
 async def _list_models(engine: Engine, _: Asked, __: Nothing) -> Answer:
     return encode(ModelList(data=[_card(name) for name in await engine.models()]))
 
@@ -276,6 +285,8 @@ _CALLS: dict[str, _Call] = {
     "conversations.cancel_run": _cancel_run,
     "conversations.cancel": _cancel,
     **{one.key: _of_agents(one) for one in AGENTS},
+    "classifiers.moderate": _moderate,
+    "classifiers.moderate_chat": _moderate_chat,
     "models.list": _list_models,
     "models.retrieve": _retrieve_model,
 }

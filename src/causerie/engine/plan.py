@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -36,6 +37,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         inputs: how many of the entries beyond the head came from the caller.
         agents: the version of each agent that the run may come to speak as.
         handoffs: whether a handoff ends the run, for the client to see to, or the run goes on as the next agent.
+        guardrails: what they came to before the run began; None without any.
     """
 
     args: CompletionArgs | None = None
@@ -44,6 +46,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     handoffs: HandoffExecution = "server"
     stream: bool = False
     repeats: bool = False
+    guardrails: list[dict[str, Any]] | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +62,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         handoff_execution: whether a handoff ends the run, for the client to see to.
         stream: whether the caller wants pieces; otherwise the upstream may be asked for a plain answer (D9).
         repeats: whether the answer is kept for a retry under the same idempotency key: `repeat`, while that is known.
+        guardrails: what they came to; None without any.
     """
 
     run_id: str
@@ -81,6 +85,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     model_calls: int = 0
     handoffs: int = 0
     usage: ConversationUsageInfo = msgspec.field(default_factory=ConversationUsageInfo)
+    guardrails: list[dict[str, Any]] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,15 +97,19 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     history: History
     cancelled: bool = False
     discard: Sequence[str] = ()
+    guardrails: list[dict[str, Any]] | None = None
 
     @property
     def body(self) -> bytes:
         """The `ConversationResponse`, joined from what is encoded already."""
-        return response_body(self.conversation_id, self.outputs, self.usage)
+        return response_body(self.conversation_id, self.outputs, self.usage, self.guardrails)
 
 
-def response_body(conversation_id: str, outputs: Sequence[bytes], usage: ConversationUsageInfo) -> bytes:
+def response_body(
+    conversation_id: str, outputs: Sequence[bytes], usage: ConversationUsageInfo,
+    guardrails: list[dict[str, Any]] | None,
+) -> bytes:  # fmt: skip
     """Join a `ConversationResponse` from encoded entries."""
-    return b'{"object":"conversation.response","conversation_id":%b,"outputs":[%b],"usage":%b,"guardrails":null}' % (
-        encode(conversation_id), b",".join(outputs), encode(usage),
+    return b'{"object":"conversation.response","conversation_id":%b,"outputs":[%b],"usage":%b,"guardrails":%b}' % (
+        encode(conversation_id), b",".join(outputs), encode(usage), encode(guardrails),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from causerie.ids import Clock
 from causerie.stores.base import BEYOND, EntryRow, RunRow
-from causerie.types.base import decode
+from causerie.types.base import UNSET, decode
 from causerie.types.entries import OutputEntry
 from causerie.types.events import (
     Event,
@@ -24,6 +24,7 @@ from causerie.types.responses import ConversationUsageInfo
 from causerie.types.unfold import unfold
 
 from .history import Private
+from .plan import Request
 from .runlog import Cursor, Numbered
 
 
@@ -62,15 +63,16 @@ def caught_up(run: RunRow, outputs: Sequence[EntryRow], cursor: Cursor | None, c
 def last_events(run: RunRow, clock: Clock) -> list[Numbered]:
     """Return how a stored run ended, as events; nothing if it has not."""
     events: list[Event] = []
+    reports = decode(run.request, Request).guardrails or UNSET
     at = run.ended_at or clock.now()
     usage = decode(run.usage, ConversationUsageInfo) if run.usage else ConversationUsageInfo()
     if run.state == "failed":
         events = [ResponseErrorEvent(created_at=at, message=run.error or "The run failed.", code=run.code or 500)]
     elif run.state == "cancelled":
         cancelled = RunCancelledEvent(created_at=at, run_id=run.id, discard=[])
-        events = [cancelled, ResponseDoneEvent(created_at=at, usage=usage)]
+        events = [cancelled, ResponseDoneEvent(created_at=at, usage=usage, guardrails=reports)]
     elif run.state == "done":
-        events = [ResponseDoneEvent(created_at=at, usage=usage)]
+        events = [ResponseDoneEvent(created_at=at, usage=usage, guardrails=reports)]
     # Behind everything that the run's log may have held: a client that comes back with this has all.
     return [Numbered(str(Cursor(run.fence, BEYOND)), event) for event in events]
 

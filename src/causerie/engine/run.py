@@ -25,7 +25,7 @@ from causerie.errors import (
 )
 from causerie.ids import Clock, Ids
 from causerie.stores.base import EntryRow, RunEnd, RunState
-from causerie.types.base import encode
+from causerie.types.base import UNSET, encode
 from causerie.types.entries import MessageOutputEntry
 from causerie.types.events import (
     OUTPUT_EVENTS,
@@ -286,13 +286,14 @@ class Run:
         if state == "done":
             self._limit.reschedule(None)
         outputs = [*self._outputs, *(one.body for one in rows)]
-        response = response_body(self.conversation_id, outputs, self._usage) if self.plan.repeats else None
+        told = self.plan.guardrails
+        response = response_body(self.conversation_id, outputs, self._usage, told) if self.plan.repeats else None
         head = rows[-1].position if rows else self._history.head
         await self._journal.commit(rows, head, self._end(state, response=response))
         self._go_on(rows, settled=state == "done")
         return Outcome(
             conversation_id=self.conversation_id, outputs=outputs, usage=self._usage, history=self._history,
-            cancelled=state == "cancelled", discard=discard,
+            cancelled=state == "cancelled", discard=discard, guardrails=told,
         )  # fmt: skip
 
     async def _cut_short(self) -> Outcome:
@@ -324,7 +325,8 @@ class Run:
         if isinstance(outcome, Outcome):
             if outcome.cancelled:
                 self.log.append([RunCancelledEvent(created_at=now, run_id=self.id, discard=list(outcome.discard))])
-            self.log.append([ResponseDoneEvent(created_at=now, usage=self._usage)])
+            reports = self.plan.guardrails or UNSET
+            self.log.append([ResponseDoneEvent(created_at=now, usage=self._usage, guardrails=reports)])
         elif self.begun.done() and not self.abandoned:
             status = outcome.status_code if isinstance(outcome, APIError) else ServerFault.status_code
             self.log.append([ResponseErrorEvent(created_at=now, message=outcome.message, code=status)])

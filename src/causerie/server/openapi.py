@@ -13,6 +13,7 @@ from causerie.types.operations import BY_KEY, Operation
 _REF = "#/components/schemas/{name}"
 _ERRORS = {
     "400": "The request does not fit the conversation, or the model refused it.",
+    "403": "A guardrail blocks the inputs, or the request comes from somewhere else.",
     "404": "There is no such conversation or agent.",
     "409": "The conversation is running already.",
     "413": "The body is too large.",
@@ -23,6 +24,7 @@ _ERRORS = {
     "503": "The model server or the store cannot be reached.",
     "504": "The model server, or the whole run, took too long.",
 }
+_CLASSIFYING = ("400", "413", "415", "422", "429", "502", "503", "504")
 
 
 def document(version: str) -> dict[str, Any]:
@@ -94,10 +96,8 @@ def _responses(one: Operation) -> dict[str, Any]:
         content["text/event-stream"] = {"schema": {"$ref": _REF.format(name="ConversationEvents")}}
     success = {"description": one.summary} | ({"content": content} if content else {})
     error = {"application/json": {"schema": {"$ref": _REF.format(name="Error")}}}
-    relevant = _ERRORS if one.stream else {code: _ERRORS[code] for code in ("404", "422", "503")}
-    return {str(one.status): success} | {
-        code: {"description": text, "content": error} for code, text in relevant.items()
-    }
+    codes = _CLASSIFYING if one.group == "classifiers" else _ERRORS if one.stream else ("404", "422", "503")
+    return {str(one.status): success} | {code: {"description": _ERRORS[code], "content": error} for code in codes}
 
 
 def _query(kind: Any) -> list[dict[str, Any]]:
@@ -137,5 +137,7 @@ def _error_schema() -> dict[str, Any]:
             "type": {"type": "string"},
             "code": {"type": "integer"},
             "detail": {"type": "array", "items": {"type": "object"}, "description": "With a 422 only."},
+            "error": {"type": "object", "description": "With a guardrail's 403 only: its message and status."},
+            "guardrails": {"description": "With a guardrail's 403 only: what was found, or what failed."},
         },
     }

@@ -67,11 +67,41 @@ class CompletionArgs(Struct, kw_only=True):
         return CompletionArgs(**(members | {"tool_choice": members["tool_choice"] or "auto"}))
 
 
+class CategoryThresholdsV1(Struct, kw_only=True):
+    """From where on each of the nine categories is violated: a score above it. 1 switches a category off."""
+
+    sexual: Share | None | UnsetType = UNSET
+    hate_and_discrimination: Share | None | UnsetType = UNSET
+    violence_and_threats: Share | None | UnsetType = UNSET
+    dangerous_and_criminal_content: Share | None | UnsetType = UNSET
+    selfharm: Share | None | UnsetType = UNSET
+    health: Share | None | UnsetType = UNSET
+    financial: Share | None | UnsetType = UNSET
+    law: Share | None | UnsetType = UNSET
+    pii: Share | None | UnsetType = UNSET
+
+
+class CategoryThresholdsV2(Struct, kw_only=True):
+    """From where on each of the eleven categories is violated: a score above it. 1 switches a category off."""
+
+    sexual: Share | None | UnsetType = UNSET
+    hate_and_discrimination: Share | None | UnsetType = UNSET
+    violence_and_threats: Share | None | UnsetType = UNSET
+    dangerous: Share | None | UnsetType = UNSET
+    criminal: Share | None | UnsetType = UNSET
+    selfharm: Share | None | UnsetType = UNSET
+    health: Share | None | UnsetType = UNSET
+    financial: Share | None | UnsetType = UNSET
+    law: Share | None | UnsetType = UNSET
+    pii: Share | None | UnsetType = UNSET
+    jailbreaking: Share | None | UnsetType = UNSET
+
+
 class ModerationConfigV1(Struct, kw_only=True):
     """A check by the nine categories of the first moderation model."""
 
     model_name: str = "mistral-moderation-2411"
-    custom_category_thresholds: dict[str, Share | None] | None | UnsetType = UNSET
+    custom_category_thresholds: CategoryThresholdsV1 | None | UnsetType = UNSET
     ignore_other_categories: bool = False
     action: Literal["none", "block"] = "none"
 
@@ -80,9 +110,14 @@ class ModerationConfigV2(Struct, kw_only=True):
     """A check by the eleven categories of the second moderation model."""
 
     model_name: str = "mistral-moderation-2603"
-    custom_category_thresholds: dict[str, Share | None] | None | UnsetType = UNSET
+    custom_category_thresholds: CategoryThresholdsV2 | None | UnsetType = UNSET
     ignore_other_categories: bool = False
     action: Literal["none", "block"] = "none"
+
+
+CATEGORIES_V1 = CategoryThresholdsV1.__struct_fields__
+CATEGORIES_V2 = CategoryThresholdsV2.__struct_fields__
+CATEGORIES = tuple(dict.fromkeys(CATEGORIES_V1 + CATEGORIES_V2))
 
 
 class GuardrailConfig(Struct, kw_only=True):

@@ -19,6 +19,7 @@ from .agents import (
     UpdateVersionRequest,
 )
 from .events import Event
+from .moderation import ChatModerationRequest, ClassificationRequest, ModerationResponse
 from .requests import AppendRequest, FollowRequest, ListRequest, Nothing, RestartRequest, StartRequest
 from .responses import (
     AgentConversation,
@@ -136,6 +137,18 @@ OPERATIONS = (
 )  # fmt: skip
 """The operations of `beta.conversations`."""
 
+CLASSIFIERS = (
+    Operation(
+        "moderate", "POST", "/v1/moderations", "Score texts by category, as guardrails do.",
+        ClassificationRequest, ModerationResponse, group="classifiers",
+    ),
+    Operation(
+        "moderate_chat", "POST", "/v1/chat/moderations", "Score the last messages of chats by category.",
+        ChatModerationRequest, ModerationResponse, group="classifiers",
+    ),
+)  # fmt: skip
+"""The operations of `classifiers`."""
+
 AGENTS = (
     Operation(
         "create", "POST", "/v1/agents", "Make an agent, in its version 0.", CreateAgentRequest, Agent, group="agents",
@@ -191,5 +204,5 @@ MODELS = (
 )
 """The operations of `models`."""
 
-BY_KEY = {one.key: one for one in (*OPERATIONS, *AGENTS, *MODELS)}
+BY_KEY = {one.key: one for one in (*OPERATIONS, *AGENTS, *MODELS, *CLASSIFIERS)}
 STREAM_EVENTS = Event
