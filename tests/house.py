@@ -32,6 +32,7 @@ LIBRARIES = {
     "aiohttp": {"upstreams", "tools"},
     "click": {"build", "cli"},
     "httpx2": {"client"},
+    "jsonschema_rs": {"engine"},
     "msgspec": {"types", *PORTS, "engine", "server", "client", *ROOF},
     "sqlite3": {"stores"},
     "starlette": {"server", "build"},

@@ -29,6 +29,7 @@ from .repeats import Repeats
 from .replay import Answerable, Following
 from .run import Run
 from .runlog import Cursor
+from .structured import Form
 from .supervisor import Supervisor
 
 
@@ -266,6 +267,7 @@ class Engine:
             history=loaded.history, inputs=rows(inputs, loaded.history), stream=bool(request.stream),
             started_at=self._clock.now(), repeats=repeat is not None, repeat=repeat,
         )  # fmt: skip
+        Form.of(plan.args, plan.offer.rendered)  # a schema that is none is refused before anything begins
         self._check_serving()
         # From here to the run's registration nothing is awaited: nobody can come between.
         if repeat and (running := self._runs.repeated(row.workspace, repeat.scope, repeat.key)):
