@@ -24,6 +24,7 @@ from causerie.types.tools import Tool, ToolCallConfirmation
 from .exchange import EVENTS
 from .operations import Operations, awaited, plain, streaming, streaming_async
 from .request import Call, Inputs, Options, Retries, path, present, query_json
+from .run.methods import Runs
 from .unknown import Reading
 
 _ALL = "/v1/conversations"
@@ -42,8 +43,8 @@ Guardrails = Iterable[GuardrailConfig | Mapping[str, Any]]
 Handoff = HandoffExecution | str
 
 
-class Conversations(Operations):
-    """Conversations: start, continue, branch, read, list, delete, follow and cancel them."""
+class Conversations(Operations, Runs):
+    """Conversations: start, continue, branch, read, list, delete, follow and cancel them; run functions in them."""
 
     def _start(
         self,
