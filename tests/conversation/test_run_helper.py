@@ -308,7 +308,7 @@ def test_a_tool_of_a_local_mcp_server_can_ask_first(loop: Loop, model: Script) -
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_retry_config_recovers_what_passes(loop: Loop, model: Script, status: int) -> None:
     """The upstream says "later" once: without a config that is an error, with one it is a second request."""
-    retries = utils.RetryConfig("backoff", utils.BackoffStrategy(1, 10, 1.0, int(PATIENCE * 1000)), False)
+    retries = utils.RetryConfig("backoff", utils.BackoffStrategy(1, 10, 1.0, 10_000), retry_connection_errors=False)
     for _ in range(2):
         model.fail(status, headers={"Retry-After": "0"})
     model.say("Here I am.")

@@ -28,24 +28,29 @@ def described(docstring: str | None) -> Described:
     purpose, section = list[str](), list[str]()
     parameters: dict[str, str] = {}
     where = ""
-    for line in inspect.cleandoc(docstring or "").splitlines():
-        heading = _SECTION.fullmatch(line)
+    for line in _lines(docstring or ""):
+        heading, field = _SECTION.fullmatch(line), _FIELD.fullmatch(line)
         if heading and heading["name"] in _PARAMETERS | _REMARKS:
             where = heading["name"]
-        elif field := _FIELD.fullmatch(line):
+        elif field:
             where = "field"
-            section.append(line)
-            if field["kind"] in ("param", "parameter", "arg", "argument"):
-                name = (field["name"] or "").split()[-1:]
-                parameters |= dict.fromkeys(name, field["text"])
-                where = f"field {name[0]}" if name else "field"
+            if field["kind"] in ("param", "parameter", "arg", "argument") and field["name"]:
+                name = field["name"].split()[-1]
+                where, parameters[name] = f"field {name}", field["text"]
         elif where.startswith("field ") and line.strip():
             parameters[where[6:]] = f"{parameters[where[6:]]} {line.strip()}".strip()
-        elif where in _PARAMETERS:
+        elif where in _PARAMETERS and line[:1].isspace():
             section.append(line)
-        elif not where:
+        elif not where or (line and not line[0].isspace()):
+            where = ""
             purpose.append(line)
     return Described("\n".join(purpose).strip(), _items(section) | parameters)
+
+
+def _lines(docstring: str) -> list[str]:
+    # The first line of a docstring has no indentation; where it is a heading, what stands under it has to keep its own.
+    begins = docstring.partition("\n")[0]
+    return inspect.cleandoc(f"\n{docstring}" if _SECTION.fullmatch(begins) else docstring).splitlines()
 
 
 def _items(lines: list[str]) -> dict[str, str]:

@@ -68,7 +68,7 @@ class Function:
         if not _NAME.fullmatch(self.name):
             raise TypeError(f"A model cannot call {self.name!r}: give a name of up to 64 letters, digits, '_' and '-'.")
         self.approve, self.timeout, self.on_error = approve, timeout, on_error
-        told = described(inspect.getdoc(call.func if isinstance(call, partial) else call))
+        told = described(inspect.getdoc(_written_down(call)))
         self._shape: Shape[msgspec.Struct] = Shape(_arguments(call, self.name, told.parameters), strict=False)
         schema = {key: value for key, value in self._shape.schema.items() if key not in ("title", "description")}
         purpose = told.purpose if description is None else description
@@ -138,9 +138,8 @@ async def together(work: list[Coroutine[Any, Any, Any]], most: int) -> list[Any]
 
 def _arguments(call: Callable[..., Any], name: str, told: dict[str, str]) -> Any:
     """Return a struct with a field for each parameter."""
-    target = call.func if isinstance(call, partial) else call
     try:
-        hints = get_type_hints(target if inspect.isroutine(target) else type(target).__call__, include_extras=True)
+        hints = get_type_hints(_written_down(call), include_extras=True)
     except NameError as error:
         raise TypeError(f"A type hint of {name} names what cannot be found: {error}.") from error
     fields = list[Any]()
@@ -153,6 +152,13 @@ def _arguments(call: Callable[..., Any], name: str, told: dict[str, str]) -> Any
         return msgspec.defstruct(name.replace("-", "_"), fields, kw_only=True, forbid_unknown_fields=True)
     except TypeError as error:
         raise TypeError(f"A model cannot call {name}: {error}") from error
+
+
+def _written_down(call: Callable[..., Any]) -> Any:
+    """Return what has the hints and the docstring of something that can be called."""
+    if isinstance(call, partial):
+        return _written_down(call.func)
+    return call if inspect.isroutine(call) else type(call).__call__
 
 
 def _told(kind: Any, meaning: str | None) -> Any:
