@@ -186,9 +186,9 @@ def _asked(plan: Plan, result: RunResult[Any], inputs: Any) -> Generator[Step | 
 
 
 def _settle(plan: Plan, result: RunResult[Any]) -> Generator[Step | list[Any], Any, None]:
-    """Decide about the calls that wait, and make those that may be made."""
-    jobs = list[Job]()
-    for call in list(result.waiting):
+    """Decide about the calls that wait, make those that may be made, and note in their order what they came to."""
+    calls, jobs, told = list(result.waiting), list[Job](), dict[str, str]()
+    for call in calls:
         decision = yield from _decided(plan, call)
         if isinstance(decision, Defer):
             continue
@@ -196,29 +196,32 @@ def _settle(plan: Plan, result: RunResult[Any]) -> Generator[Step | list[Any], A
             word: Literal["allow", "deny"] = "allow" if decision is True else "deny"
             result.confirmations.append(ToolCallConfirmation(tool_call_id=call.tool_call_id, confirmation=word))
             result.waiting.remove(call)
-        elif isinstance(decision, Deny):
-            yield from _settled(plan, result, call, decision.reason)
-        elif isinstance(decision, Answer):
-            yield from _settled(plan, result, call, written(decision.result))
-        else:
+        elif decision is True:
             function = plan.named[call.name]
             jobs.append(Job(function, call, plan.timeout if function.timeout is None else function.timeout))
-    if jobs:
-        yield from _performed(plan, result, jobs)
-
-
-def _performed(plan: Plan, result: RunResult[Any], jobs: list[Job]) -> Generator[Step | list[Any], Any, None]:
-    failed: FunctionFailed | None = None
-    for job, came in zip(jobs, (yield Perform(jobs, plan.concurrency)), strict=True):
-        if isinstance(came, str):
-            yield from _settled(plan, result, job.call, came)
-        elif (job.function.on_error or plan.on_error) == "tell":
-            yield from _settled(plan, result, job.call, f"Error: {str(came) or type(came).__name__}")
-        elif failed is None:
-            failed = FunctionFailed(f"The function {job.function.name} failed: {str(came) or type(came).__name__}")
-            failed.__cause__ = came
+        else:
+            told[call.tool_call_id] = decision.reason if isinstance(decision, Deny) else written(decision.result)
+    failed = (yield from _performed(plan, jobs, told)) if jobs else None
+    for call in calls:
+        if call.tool_call_id in told:
+            yield from _settled(plan, result, call, told[call.tool_call_id])
     if failed:
         raise failed
+
+
+def _performed(plan: Plan, jobs: list[Job], told: dict[str, str]) -> Generator[Step, Any, FunctionFailed | None]:
+    """Make calls, and say in `told` what the model is told of them; return the first failure that it is not told."""
+    failed: FunctionFailed | None = None
+    for job, came in zip(jobs, (yield Perform(jobs, plan.concurrency)), strict=True):
+        text = came if isinstance(came, str) else str(came) or type(came).__name__
+        if isinstance(came, str):
+            told[job.call.tool_call_id] = text
+        elif (job.function.on_error or plan.on_error) == "tell":
+            told[job.call.tool_call_id] = f"Error: {text}"
+        elif failed is None:
+            failed = FunctionFailed(f"The function {job.function.name} failed: {text}")
+            failed.__cause__ = came
+    return failed
 
 
 def _decided(plan: Plan, call: FunctionCallEntry) -> Generator[Step, Any, Deny | Answer | Defer | Literal[True]]:
