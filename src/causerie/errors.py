@@ -12,6 +12,7 @@ the same classes from a response, so that ``except NotFound`` means one thing ev
     │  ├─ NotFound 404                │  ├─ UpstreamUnavailable 503
     │  ├─ MethodNotAllowed 405        │  └─ UpstreamTimeout 504
     │  ├─ Conflict 409                ├─ Stopping 503
+    │  │  │                           │  └─ TakenOver
     │  │  ├─ Superseded               ├─ StoreError 503
     │  │  └─ RepeatedKey              │  ├─ StoreUnavailable
     │  ├─ PayloadTooLarge 413         │  ├─ SchemaMismatch
@@ -161,6 +162,10 @@ class Stopping(APIError):
     def __init__(self, message: str | None = None) -> None:
         """A moment is a second or two."""
         super().__init__(message, headers={"Retry-After": "1"})
+
+
+class TakenOver(Stopping):
+    """Another process has taken this database over. Send the request to that one."""
 
 
 class InvalidRequest(APIError):

@@ -358,3 +358,29 @@ def test_two_workspaces_share_nothing() -> None:
         with pytest.raises(NotFound):
             world.do(world.engine.delete("elsewhere", mine))
         assert len(world.history(mine)) == 2
+
+
+def test_a_retry_that_streams_beside_a_start_that_fails_is_told_of_no_conversation() -> None:
+    with World() as world:
+        world.model = model = Pausing()
+        world.begin_anew()
+        model.pauses, engine = True, world.engine
+
+        async def retry_as_it_fails() -> list[Any]:
+            first = asyncio.ensure_future(engine.start(HERE, StartRequest(inputs="One", model="m"), "key"))
+            await model.reached.wait()
+            run = await first
+            world.store.hold()
+            run.stop(NotFound("Given up."))
+            for _ in range(5):  # until the run waits to be taken back
+                await asyncio.sleep(0)
+            again = StartRequest(inputs="One", model="m", stream=True)
+            retry = asyncio.ensure_future(engine.start(HERE, again, "key"))
+            for _ in range(5):  # until its id waits to be announced
+                await asyncio.sleep(0)
+            world.store.release()
+            return [*await asyncio.gather(retry, return_exceptions=True), await run.outcome]
+
+        told, outcome = world.do(retry_as_it_fails())
+        assert told is outcome
+        assert world.listed() == []

@@ -81,7 +81,6 @@ class Driver:
 
     def __init__(self, store: Store, runner: asyncio.Runner) -> None:
         self.store = store
-        self.owner = ""
         self.runner = runner
 
     def do(self, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -98,8 +97,7 @@ class Driver:
 
     def open(self) -> None:
         """Open the store for an owner that it never had."""
-        self.owner = f"own_{next(_NUMBERS)}"
-        self.do(lambda: self.store.open(self.owner))
+        self.do(lambda: self.store.open(f"own_{next(_NUMBERS)}"))
 
     def journal(self, key: RunKey, written: Sequence[EntryRow], progress: RunEnd = PROGRESS) -> None:
         """Write entries beyond the head."""

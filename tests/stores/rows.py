@@ -47,7 +47,7 @@ def began(
     """Return the beginning of a run that starts from the head of `row`."""
     return RunStart(
         run_id=run, operation=operation, conversation=row, head=row.head, entries=written, started_at=BEGAN,
-        announced=announced, owner="own_somebody",
+        announced=announced,
     )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def test_an_append_that_crashed_leaves_history_as_it_was_and_is_carried_on(durab
         assert db.read(row) == ["conv_a-1", "conv_a-2"]
         (found,) = db.unfinished()
         assert (found.id, found.head, found.model_calls, found.usage) == ("run_2", 2, 1, b'{"prompt_tokens":1}')
-        key = db.adopt(found, db.owner)
+        key = db.adopt(found)
         assert db.kept("conv_a") == [f"conv_a-{position}" for position in range(1, 6)]
         db.commit(key, entries(5, 6), start=2, head=6, end=END)
         assert db.read(db.load(HERE, "conv_a")) == [f"conv_a-{position}" for position in range(1, 7)]
@@ -69,7 +69,7 @@ def test_an_append_that_crashed_leaves_history_as_it_was_and_is_carried_on(durab
 def test_an_append_that_crashed_can_be_taken_back(durable: Place, opened: Opening) -> None:
     durable.crash("in_an_append")
     with opened(durable) as db:
-        db.fail(db.adopt(db.unfinished()[0], db.owner), FAILED)
+        db.fail(db.adopt(db.unfinished()[0]), FAILED)
         row = db.load(HERE, "conv_a")
         assert (row.head, row.run_id) == (2, None)
         assert db.kept("conv_a") == ["conv_a-1", "conv_a-2"]

@@ -199,6 +199,8 @@ def test_an_owner_that_does_not_know_yet_that_it_was_superseded_writes_nothing_o
             asking.join(PATIENCE)
             assert not asking.is_alive()
             assert said(new, path) == ["Hello", "Answer 1", "Which?", "Answer 3"]
+            refusal = old.post(path, {"inputs": "Here?"})
+            assert (refusal.status, "taken this database over" in refusal.json["message"]) == (503, True)
             assert check(place.database).faults == []
             again = new.post(path, body, {"Idempotency-Key": "k"})
             assert "Answer 3" in again.body.decode()

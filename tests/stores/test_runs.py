@@ -238,3 +238,10 @@ def test_what_the_caller_passes_in_is_not_kept(db: Driver) -> None:
     written.clear()
     assert db.kept("conv_a") == ["conv_a-1"]
     assert BEGAN < ENDED
+
+
+def test_what_has_failed_unannounced_can_be_announced_no_more(db: Driver) -> None:
+    key = db.begin(began(conversation()))
+    db.fail(key, FAILED)
+    with pytest.raises(NotFound, match="conv_a"):
+        db.announce(HERE, "conv_a")

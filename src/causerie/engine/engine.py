@@ -56,10 +56,9 @@ class Engine:
         self._default_model = default_model
         self._bounds = bounds or Bounds()
         self._ids, self._clock = ids or Ids(), clock or Clock()
-        self._owner = self._ids.new("own")
         self._supervisor = Supervisor(
             store, upstream, toolsets=self._toolsets, bounds=self._bounds, ids=self._ids, clock=self._clock,
-            owner=self._owner, cache_bytes=cache_bytes, keep_seconds=keep_seconds, beat_seconds=beat_seconds,
+            cache_bytes=cache_bytes, keep_seconds=keep_seconds, beat_seconds=beat_seconds,
         )  # fmt: skip
         self._recent, self._runs = self._supervisor.recent, self._supervisor.runs
         self._repeats = Repeats(store, self._supervisor, self._clock)
@@ -71,7 +70,7 @@ class Engine:
             adopt: carry on at once every run that a crash interrupted. Otherwise each waits until its conversation
                 is touched: opening a file spends no tokens (D15).
         """
-        await self._store.open(self._owner)
+        await self._store.open(self._ids.new("own"))
         await self._supervisor.open(adopt=adopt)
 
     async def close(self, grace: float = 10.0) -> None:
@@ -289,7 +288,7 @@ class Engine:
         request = Request(args=override, inputs=len(plan.inputs), stream=plan.stream, repeats=plan.repeats)
         return RunStart(
             run_id=plan.run_id, operation=plan.operation, conversation=row, head=plan.history.head,
-            entries=plan.inputs, started_at=plan.started_at, announced=plan.stream, owner=self._owner,
+            entries=plan.inputs, started_at=plan.started_at, announced=plan.stream,
             request=encode(request), repeat=plan.repeat,
         )  # fmt: skip
 

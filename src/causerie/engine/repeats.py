@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import msgspec
 
-from causerie.errors import InvalidRequest, RepeatedKey
+from causerie.errors import InvalidRequest, NotFound, RepeatedKey
 from causerie.ids import Clock
 from causerie.stores.base import Repeat, Store
 from causerie.types.base import Struct, encode
@@ -76,7 +76,7 @@ class Repeats:
             _check_same(run.plan.repeat.digest, repeat)
         begun = await self.begun(run, repeat, stream=stream)
         if begun is run and stream and not run.plan.stream:
-            await self._store.announce(run.plan.workspace, run.conversation_id)
+            await self._announce(run)
         return begun
 
     async def begun(self, run: Run, repeat: Repeat | None, *, stream: bool) -> Answerable:
@@ -94,6 +94,13 @@ class Repeats:
         if quicker is None:
             raise error
         return quicker
+
+    async def _announce(self, run: Run) -> None:
+        try:
+            await self._store.announce(run.plan.workspace, run.conversation_id)
+        except NotFound:
+            await run.body()  # it failed just now and took its conversation along: that is what there is to tell
+            raise
 
 
 def _check_same(digest: bytes, repeat: Repeat) -> None:

@@ -10,7 +10,16 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from causerie.errors import APIError, CauserieError, Conflict, InvalidRequest, NotFound, ServerFault, Stopping
+from causerie.errors import (
+    APIError,
+    CauserieError,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    ServerFault,
+    Stopping,
+    TakenOver,
+)
 from causerie.ids import Clock, Ids
 from causerie.stores.base import BEYOND, ConversationRow, EntryRow, Range, Recalled, RunEnd, RunRow, RunState, Store
 from causerie.tools.base import Toolset
@@ -37,7 +46,7 @@ class Supervisor:
 
     def __init__(
         self, store: Store, upstream: Upstream, *, toolsets: Mapping[str, Toolset], bounds: Bounds, ids: Ids,
-        clock: Clock, owner: str, cache_bytes: int, keep_seconds: float, beat_seconds: float,
+        clock: Clock, cache_bytes: int, keep_seconds: float, beat_seconds: float,
     ) -> None:  # fmt: skip
         """Take the ports.
 
@@ -48,7 +57,7 @@ class Supervisor:
         self.recent = Recent(cache_bytes)
         self.runs = Runs(clock, seconds=keep_seconds)
         self._store, self._upstream, self._toolsets = store, upstream, toolsets
-        self._bounds, self._ids, self._clock, self._owner = bounds, ids, clock, owner
+        self._bounds, self._ids, self._clock = bounds, ids, clock
         self._beat_seconds = beat_seconds
         self._untaken: dict[tuple[str, str], Run] = {}
         self._adopting: dict[str, asyncio.Task[Run | None]] = {}
@@ -204,7 +213,7 @@ class Supervisor:
         if run is not None and run.id == found.id:
             return run  # it was adopted while this was being read
         try:
-            key = await self._store.adopt(found, self._owner)
+            key = await self._store.adopt(found)
         except Conflict:
             return self.runs.find(found.workspace, found.conversation_id, found.id)
         try:
@@ -270,13 +279,13 @@ class Supervisor:
             try:
                 for (workspace, conversation_id), run in list(self._untaken.items()):
                     await self._taken_back(workspace, conversation_id, run.id)
-                if await self._store.beat(self._owner):
+                if await self._store.beat():
                     continue
             except CauserieError as trouble:
                 log.warning("owner.beat_failed", reason=trouble.message)
                 continue
-            self.stopping = Stopping("Another process has taken this database over. Send the request to that one.")
-            log.error("owner.superseded", owner=self._owner)
+            self.stopping = TakenOver()
+            log.error("owner.superseded")
             for run in self.runs:
                 run.stop(self.stopping, abandon=True)
             return

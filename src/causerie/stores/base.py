@@ -109,7 +109,6 @@ class RunStart(msgspec.Struct, frozen=True, kw_only=True):
     entries: Sequence[EntryRow]
     started_at: datetime
     announced: bool
-    owner: str
     request: bytes = b"{}"
     repeat: Repeat | None = None
 
@@ -244,6 +243,7 @@ class Store(Protocol):
             NotFound: the conversation is gone.
             Conflict: another run is in the way, or the head is no longer `start.head`.
             RepeatedKey: its idempotency key is taken.
+            TakenOver: another process has the store by now.
         """
         ...
 
@@ -281,16 +281,21 @@ class Store(Protocol):
         """Return one run of a conversation; None if there is none of that id."""
         ...
 
-    def adopt(self, run: RunRow, owner: str) -> Awaitable[RunKey]:
+    def adopt(self, run: RunRow) -> Awaitable[RunKey]:
         """Take a run over: from now on only the returned key may write.
 
         Raises:
             Superseded: it has ended, or somebody else was quicker.
+            TakenOver: another process has the store by now.
         """
         ...
 
     def announce(self, workspace: str, conversation_id: str) -> Awaitable[None]:
-        """Note that a conversation's id has left: from now on it exists, whatever becomes of its first run."""
+        """Note that a conversation's id has left: from now on it exists, whatever becomes of its first run.
+
+        Raises:
+            NotFound: its first run has failed, and it is gone.
+        """
         ...
 
     async def recall(self, workspace: str, scope: str, key: str) -> Recalled | None:
@@ -309,8 +314,8 @@ class Store(Protocol):
         """Note durably what a reserved call came to; this outlives a failed run."""
         ...
 
-    def beat(self, owner: str) -> Awaitable[bool]:
-        """Say that `owner` is alive; False if another process has taken the store over in the meantime."""
+    def beat(self) -> Awaitable[bool]:
+        """Say that this owner is alive; False if another process has taken the store over in the meantime."""
         ...
 
     def delete(self, workspace: str, conversation_id: str, at: datetime) -> Awaitable[None]:

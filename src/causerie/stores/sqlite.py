@@ -53,6 +53,7 @@ class SQLiteStore:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="causerie-reader")
         self._local = threading.local()
         self._closed = False
+        self._owner = ""
         self._connections: list[sqlite3.Connection] = []
 
     async def open(self, owner: str) -> None:
@@ -62,6 +63,7 @@ class SQLiteStore:
         self._writer.start()
         try:
             await self._writer.submit(lambda db: rows.take_store(db, owner))
+            self._owner = owner
         except StoreUnavailable as error:
             await self.close()
             raise StoreUnavailable(f"{self._path}: {error.message}") from error
@@ -124,7 +126,7 @@ class SQLiteStore:
 
     def begin(self, start: RunStart) -> Awaitable[RunKey]:
         """Write a run and its inputs; see `Store.begin`."""
-        return self._writer.submit(lambda db: rows.begin(db, start))
+        return self._writer.submit(lambda db: rows.begin(db, start, self._owner))
 
     def journal(self, key: RunKey, entries: Sequence[EntryRow], progress: RunEnd) -> Awaitable[None]:
         """Write entries beyond the head; see `Store.journal`."""
@@ -155,9 +157,9 @@ class SQLiteStore:
         found = await self._read(lambda db: db.execute(SQL["run"], query).fetchone())
         return rows.run(found) if found else None
 
-    def adopt(self, run: RunRow, owner: str) -> Awaitable[RunKey]:
+    def adopt(self, run: RunRow) -> Awaitable[RunKey]:
         """Take a run over; see `Store.adopt`."""
-        return self._writer.submit(lambda db: rows.adopt(db, run, owner))
+        return self._writer.submit(lambda db: rows.adopt(db, run, self._owner))
 
     def announce(self, workspace: str, conversation_id: str) -> Awaitable[None]:
         """Note that a conversation's id has left; see `Store.announce`."""
@@ -177,9 +179,9 @@ class SQLiteStore:
         """Note what a call came to; see `Store.settle`."""
         return self._writer.submit(lambda db: rows.settle(db, key, reservation, result))
 
-    def beat(self, owner: str) -> Awaitable[bool]:
-        """Say that `owner` is alive; see `Store.beat`."""
-        query = {"id": owner, "now": rows.now()}
+    def beat(self) -> Awaitable[bool]:
+        """Say that this owner is alive; see `Store.beat`."""
+        query = {"id": self._owner, "now": rows.now()}
         return self._writer.submit(lambda db: db.execute(SQL["beat"], query).rowcount == 1)
 
     def delete(self, workspace: str, conversation_id: str, at: datetime) -> Awaitable[None]:

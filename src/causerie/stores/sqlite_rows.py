@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from causerie.errors import Conflict, NotFound, RepeatedKey, Superseded
+from causerie.errors import Conflict, NotFound, RepeatedKey, Superseded, TakenOver
 
 from .base import (
     ConversationRow,
@@ -96,8 +96,9 @@ def take_store(db: sqlite3.Connection, owner: str) -> None:
         fail(db, RunKey(workspace, conversation_id, run_id, fence), end)
 
 
-def begin(db: sqlite3.Connection, start: RunStart) -> RunKey:
+def begin(db: sqlite3.Connection, start: RunStart, owner: str) -> RunKey:
     """Write a run and its inputs; see `Store.begin`."""
+    _check_owner(db, owner)
     row = start.conversation
     query = {"workspace": row.workspace, "id": row.id, "run_id": start.run_id, "head": start.head}
     if start.operation == "append":
@@ -108,7 +109,7 @@ def begin(db: sqlite3.Connection, start: RunStart) -> RunKey:
         found = _add_conversation(db, start, query)
     (fence,) = found
     db.execute(SQL["add_run"], {
-        **query, "id": start.run_id, "conversation": row.id, "operation": start.operation, "owner": start.owner,
+        **query, "id": start.run_id, "conversation": row.id, "operation": start.operation, "owner": owner,
         "fence": fence, "request": start.request, "started_at": _stamp(start.started_at),
     })  # fmt: skip
     right = RunKey(row.workspace, row.id, start.run_id, fence)
@@ -158,6 +159,7 @@ def fail(db: sqlite3.Connection, key: RunKey, end: RunEnd) -> None:
 
 def adopt(db: sqlite3.Connection, found: RunRow, owner: str) -> RunKey:
     """Take a run over; see `Store.adopt`."""
+    _check_owner(db, owner)
     key = RunKey(found.workspace, found.conversation_id, found.id, found.fence)
     taken = db.execute(SQL["take_over"], _right(key)).fetchone()
     if taken is None:
@@ -169,7 +171,8 @@ def adopt(db: sqlite3.Connection, found: RunRow, owner: str) -> RunKey:
 
 def announce(db: sqlite3.Connection, workspace: str, conversation_id: str) -> None:
     """Note that a conversation's id has left; see `Store.announce`."""
-    db.execute(SQL["announce"], {"workspace": workspace, "id": conversation_id})
+    if db.execute(SQL["announce"], {"workspace": workspace, "id": conversation_id}).rowcount == 0:
+        raise _no_such(conversation_id)
 
 
 def reserve(db: sqlite3.Connection, key: RunKey, call: Reservation) -> Recorded | None:
@@ -213,6 +216,12 @@ def _right(key: RunKey) -> dict[str, Any]:
 def _check_right(db: sqlite3.Connection, key: RunKey) -> None:
     if not db.execute(SQL["holds"], _right(key)).fetchone():
         raise _lost(key)
+
+
+def _check_owner(db: sqlite3.Connection, owner: str) -> None:
+    # What is superseded must not even begin: whatever it began would wait for the next owner to take it over again.
+    if db.execute(SQL["owner"], {"id": owner}).fetchone() is None:
+        raise TakenOver
 
 
 def _lost(key: RunKey) -> Superseded:

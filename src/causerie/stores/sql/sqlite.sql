@@ -120,6 +120,9 @@ UPDATE run SET owner = :owner, fence = :fence, model_calls = model_calls + 1 WHE
 -- name: add_owner
 INSERT INTO owner (id, process, host, started_at, heartbeat_at) VALUES (:id, :process, :host, :now, :now);
 
+-- name: owner
+SELECT 1 FROM owner WHERE id = :id;
+
 -- name: retire_owners
 DELETE FROM owner WHERE id <> :id;
 
