@@ -11,6 +11,7 @@ import pytest
 
 from causerie.client import errors, models
 from causerie.client.run import Answer, Defer, Deny, Function
+from causerie.client.run.result import open_calls
 from tests.support.scripted import Script
 
 from .canned import canned
@@ -115,6 +116,15 @@ def test_open_calls_are_found_in_the_history(runner: Runner, connect: Connect, u
     assert other.called == ["UTC"]
     assert result.text == "Answer 4"
     assert told(model) == ["2.5% on x", "Enough.", '{"zone":"UTC"}']
+
+
+def test_an_id_may_come_again() -> None:
+    """A call is open if no result comes behind it, whatever came of an earlier one of that id."""
+    call = models.FunctionCallEntry(tool_call_id="a", name="f", arguments="{}")
+    done = models.FunctionResultEntry(tool_call_id="a", result="")
+    said = models.FunctionCallEntry(tool_call_id="b", name="f", arguments="{}", confirmation_status="allowed")
+    assert open_calls([call, done, call]) == open_calls([call]) == [call]
+    assert open_calls([call, done]) == open_calls([call, done, call, done]) == open_calls([said]) == []
 
 
 def test_a_conversation_without_open_calls_has_nothing_to_go_on_with(runner: Runner, model: Script) -> None:

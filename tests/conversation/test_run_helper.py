@@ -31,7 +31,8 @@ from mistralai.extra.run.context import RunContext
 from mistralai.extra.run.result import RunResult
 from pydantic import BaseModel
 
-LOCAL_MCP = Path(__file__).parents[1] / "support" / "local_mcp.py"
+ROOT = Path(__file__).parents[2]
+LOCAL_MCP = ROOT / "tests" / "support" / "local_mcp.py"
 GOOD = '{"percent": 2.5, "day": "x"}'
 
 
@@ -326,6 +327,13 @@ def test_a_retry_config_recovers_what_passes(loop: Loop, model: Script, status: 
     assert len(model.requests) == 1
     assert loop.run(RunContext(model=model.name), "Hello?", retries=retries).output_as_text == "Here I am."
     assert len(model.requests) == 3
+
+
+@pytest.mark.requirement("C-312")
+def test_the_clients_patience_is_told_of() -> None:
+    page = " ".join((ROOT / "docs" / "run.md").read_text("utf-8").split())
+    assert "`mistralai` 2.4.1 gives up after 30 seconds" in page
+    assert "`timeout_ms`" in page
 
 
 @pytest.mark.requirement("C-312")

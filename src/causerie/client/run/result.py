@@ -97,14 +97,12 @@ class RunResult(Generic[T]):
 def open_calls(entries: Sequence[Any]) -> list[FunctionCallEntry]:
     """Return the calls of a history that have no result and were not settled otherwise."""
     answered, found = set[str](), list[FunctionCallEntry]()
+    # From the end: an id may come again once its earlier call is closed.
     for entry in reversed(entries):
         if isinstance(entry, FunctionResultEntry):
             answered.add(entry.tool_call_id)
-        elif isinstance(entry, FunctionCallEntry):
-            # An id may come again once its earlier call is closed.
-            if entry.tool_call_id not in answered and entry.confirmation_status not in ("allowed", "denied"):
-                found.append(entry)
-            answered.discard(entry.tool_call_id)
+        elif isinstance(entry, FunctionCallEntry) and entry.tool_call_id not in answered:
+            found += [entry] if entry.confirmation_status not in ("allowed", "denied") else []
     return found[::-1]
 
 

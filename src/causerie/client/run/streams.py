@@ -25,7 +25,6 @@ class _Stream(Generic[T]):
         self.result: RunResult[T] = course.result
         self._course, self._conversations = course, conversations
         self._events: deque[ConversationEvents] = deque()
-        self._closed = False
 
 
 class RunStream(_Stream[T]):
@@ -45,7 +44,7 @@ class RunStream(_Stream[T]):
     def __next__(self) -> ConversationEvents:
         """Return the next event."""
         while not self._events:
-            found = None if self._closed else pull(self._course, self._conversations)
+            found = pull(self._course, self._conversations)
             if found is None:
                 raise StopIteration
             self._events.extend(found)
@@ -53,7 +52,6 @@ class RunStream(_Stream[T]):
 
     def close(self) -> None:
         """Hang up."""
-        self._closed = True
         self._events.clear()
         self._course.close()
         if self._course.stream is not None:
@@ -87,7 +85,7 @@ class RunStreamAsync(_Stream[T]):
     async def __anext__(self) -> ConversationEvents:
         """Return the next event."""
         while not self._events:
-            found = None if self._closed else await pull_async(self._course, self._conversations)
+            found = await pull_async(self._course, self._conversations)
             if found is None:
                 raise StopAsyncIteration
             self._events.extend(found)
@@ -95,7 +93,6 @@ class RunStreamAsync(_Stream[T]):
 
     async def close(self) -> None:
         """Hang up."""
-        self._closed = True
         self._events.clear()
         self._course.close()
         if self._course.stream is not None:
