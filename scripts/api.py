@@ -18,7 +18,8 @@ from msgspec import inspect
 
 from causerie import errors
 from causerie.types import completion, content, entries, events, requests, responses, tools
-from causerie.types.operations import OPERATIONS, Operation
+from causerie.types.agents import Agent, AgentAlias, AgentListPage
+from causerie.types.operations import AGENTS, OPERATIONS, Operation
 
 HERE = Path(__file__).parent
 TEMPLATE = HERE / "reference.template.md"
@@ -39,6 +40,10 @@ UNIONS: dict[frozenset[Struct], str] = {
         ("tool", "tools", tools.Tool),
     )
 }
+
+
+ABOUT_AGENTS: tuple[Struct, ...] = (Agent, AgentListPage, AgentAlias)
+"""What the operations of agents answer with; their requests stand beside it in the same module."""
 
 
 class Fields:
@@ -76,14 +81,16 @@ def reference_page() -> str:
     """Return the page."""
     fields = Fields(tomllib.loads(SENTENCES.read_text("utf-8")))
     page = TEMPLATE.read_text("utf-8").format(
-        operations=table(["operation", "request", "what it does"], _overview()),
+        operations=_overview(OPERATIONS),
         each_operation="\n\n".join(_operation(one, fields) for one in OPERATIONS),
+        operations_of_agents=_overview(AGENTS),
+        each_operation_of_agents="\n\n".join(_operation(one, fields) for one in AGENTS),
         events="\n\n".join(_struct(kind, fields) for kind in get_args(events.Event)),
         entries="\n\n".join(_struct(kind, fields) for kind in get_args(entries.Entry)),
         chunks="\n\n".join(_struct(kind, fields) for kind in structs(content)),
         tools="\n\n".join(_struct(kind, fields) for kind in structs(tools)),
         arguments="\n\n".join(_struct(kind, fields) for kind in structs(completion)),
-        answers="\n\n".join(_struct(kind, fields) for kind in structs(responses)),
+        answers="\n\n".join(_struct(kind, fields) for kind in (*structs(responses), *ABOUT_AGENTS)),
         outputs=_named(entries.OutputEntry),
         input_chunks=_named(content.InputChunk),
         output_chunks=_named(content.OutputChunk),
@@ -125,20 +132,28 @@ def table(head: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
 
 
-def _overview() -> list[list[str]]:
-    return [
-        [", ".join(f"[`{name}`](#{_anchor(_title(one))})" for name in _names(one)), _request(one), one.summary]
-        for one in OPERATIONS
+def _overview(operations: Iterable[Operation]) -> str:
+    rows = [
+        [", ".join(f"[`{name}`](#{_anchor(_title(one))})" for name in one.names), _request(one), one.summary]
+        for one in operations
     ]
+    return table(["operation", "request", "what it does"], rows)
 
 
 def _operation(one: Operation, fields: Fields) -> str:
     ours = " An addition: the official SDK does not know it." if one.ours else ""
-    parts = [f"### {_title(one)}", f"{_request(one)}: {one.summary}{ours}"]
+    also = f" `{one.also}` does the same." if one.also else ""
+    parts = [f"### {_title(one)}", f"{_request(one)}: {one.summary}{also}{ours}"]
     if one.request is not None:
-        parts += ["In the query:" if one.method == "GET" else "In the body:", _table_of(one.request, fields)]
+        parts += [_where(one), _table_of(one.request, fields)]
     parts.append(f"Answers {one.status} with {_answers(one)}.")
     return "\n\n".join(parts)
+
+
+def _where(one: Operation) -> str:
+    if not one.in_query:
+        return "In the body:"
+    return "In the query:" if one.method in ("GET", "DELETE") else "In the query, or in the body:"
 
 
 def _answers(one: Operation) -> str:
@@ -181,7 +196,7 @@ def _default(field: inspect.Field) -> str:
     if field.required:
         return "required"
     if field.default_factory is not msgspec.NODEFAULT:
-        return f"`{json.dumps(field.default_factory())}`"
+        return f"`{msgspec.json.encode(field.default_factory()).decode()}`"
     return "absent" if field.default is msgspec.NODEFAULT else f"`{json.dumps(field.default)}`"
 
 
@@ -239,12 +254,8 @@ def _errors() -> Iterator[list[str]]:
             yield [name, "", "", "", sentence]
 
 
-def _names(one: Operation) -> list[str]:
-    return list(dict.fromkeys(filter(None, [one.name, one.stream])))
-
-
 def _title(one: Operation) -> str:
-    return ", ".join(_names(one))
+    return ", ".join(one.names)
 
 
 def _request(one: Operation) -> str:

@@ -62,6 +62,14 @@ class Talk:
         runs: list[dict[str, Any]] = answer.json["data"]
         return runs
 
+    def hear(self, text: str) -> None:
+        """Wait until the run has told `text`: that the model has sent it does not say that it has come."""
+        run = self.raw.get(f"{self.path}/runs").json["data"][0]["id"]
+        seen = Reading()
+        with self.raw.follow(f"{self.path}/runs/{run}/events") as events:
+            while text and text not in [one["text"] for one in seen.said]:
+                seen.take([events.frame()])
+
     @property
     def entries(self) -> list[dict[str, Any]]:
         """What history shows behind the first turn and the input of the second."""
@@ -97,11 +105,12 @@ def test_a_cancel_reaches_the_model_and_frees_the_conversation(
         held(model, gate)
         asked: Future[Answer] = meanwhile(talk.append, stream=stream)
         gate.wait_reached()
+        kept = text if stream else ""  # without a stream, the model is asked for an answer in one piece
+        talk.hear(kept)
         (run,) = talk.cancel()
         after = talk.goes_on()
     answer = asked.result(PATIENCE)
 
-    kept = text if stream else ""  # without a stream, the model is asked for an answer in one piece
     assert model.request(2).abandoned.wait(PATIENCE)
     assert [entry["content"] for entry in talk.entries[:-2]] == [kept] * bool(kept)
     assert [message["content"] for message in after] == ["One", "Answer 1", "Two", *([kept] * bool(kept)), "Three"]
@@ -210,11 +219,8 @@ def test_calls_that_nobody_will_answer_are_let_go(talk: Talk, model: Script, mea
         asked: Future[Answer] = meanwhile(talk.append)
         gate.wait_reached()
         first = model.last
-        with talk.raw.follow(f"{talk.path}/runs/{talk.raw.get(f'{talk.path}/runs').json['data'][0]['id']}/events") as s:
-            seen = Reading()  # all that the model has said so far has left
-            while "Well. " not in [event.get("content") for event in seen.events]:
-                seen.take([s.frame()])
-            talk.cancel()
+        talk.hear("Well. ")
+        talk.cancel()
     had = Reading(asked.result(PATIENCE).frames)
     assert first.abandoned.wait(PATIENCE)
 
@@ -278,6 +284,7 @@ def test_an_answer_that_was_to_begin_in_a_given_way_is_cut_like_any_other(
         model.reply(*([Text(said)] if said else []), gate)
         asked: Future[Answer] = meanwhile(talk.append, inputs=asked_with)
         gate.wait_reached()
+        talk.hear("So be" + said if said else "")
         talk.cancel()
     had = Reading(asked.result(PATIENCE).frames)
     had.check(talk.entries[1:])

@@ -1,4 +1,4 @@
-"""What the README, the quickstart and the page about runs show is tried, word by word, and comes out as they say."""
+"""What the pages that can be typed along show is tried, word by word, and comes out as they say."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .agreement import Agreement
 from .pages import PAGES, ROOT, Example, blocks, examples
 from .trying import check_causerie, reader
 
-TRIED = ["README.md", "docs/quickstart.md", "docs/run.md"]
+TRIED = ["README.md", "docs/quickstart.md", "docs/agents.md", "docs/run.md"]
 SDKS = sorted((ROOT / ".venvs").glob("mistralai-*/bin/python"))
 
 

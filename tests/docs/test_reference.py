@@ -16,7 +16,7 @@ from causerie import cli, errors
 from causerie.build import build_app
 from causerie.settings import SETTINGS, Settings
 from causerie.types import completion, content, entries, events, requests, responses, tools
-from causerie.types.operations import OPERATIONS, Operation
+from causerie.types.operations import AGENTS, BY_KEY, OPERATIONS, Operation
 from scripts import api, reference
 
 from .pages import ROOT, anchors
@@ -25,7 +25,7 @@ REFERENCE = (ROOT / "docs/reference.md").read_text("utf-8")
 SETTINGS_PAGE = (ROOT / "docs/settings.md").read_text("utf-8")
 COMMAND_PAGES = SETTINGS_PAGE + (ROOT / "docs/operating.md").read_text("utf-8")
 MODULES = (completion, content, entries, events, responses, tools)
-STRUCTS = [struct for module in MODULES for struct in api.structs(module)]
+STRUCTS = [*(struct for module in MODULES for struct in api.structs(module)), *api.ABOUT_AGENTS]
 
 
 @pytest.mark.parametrize("name", reference.pages())
@@ -54,10 +54,11 @@ def test_a_field_needs_a_sentence_and_a_sentence_a_field() -> None:
     fields.see_that_all_were_used()
 
 
-@pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: one.name)
+@pytest.mark.parametrize("one", BY_KEY.values(), ids=lambda one: one.key)
 def test_an_operation_is_documented(one: Operation) -> None:
-    section = section_of(", ".join(names_of(one)))
+    section = section_of(", ".join(one.names))
     assert f"`{one.method} {one.path}`" in section
+    assert one.also is None or f"`{one.also}` does the same" in section
     assert ("the official SDK does not know it" in section) == one.ours
     assert f"Answers {one.status} " in section
     fields = [field.name for field in msgspec.structs.fields(one.request)] if one.request else []
@@ -66,10 +67,17 @@ def test_an_operation_is_documented(one: Operation) -> None:
 
 
 def test_all_operations_are_documented() -> None:
-    assert len([name for one in OPERATIONS if not one.ours for name in names_of(one)]) == 11
-    names = [name for one in OPERATIONS for name in names_of(one)]
+    assert len([name for one in OPERATIONS if not one.ours for name in one.names]) == 11
+    assert len([name for one in AGENTS for name in one.names]) == 12
+    names = [name for one in BY_KEY.values() for name in one.names]
     assert len(set(names)) == len(names)
-    assert [name for name in names if f"[`{name}`](#" not in section_of("Operations")] == []
+    overviews = section_of("Operations") + section_of("Agents")
+    assert [name for name in names if f"[`{name}`](#" not in overviews] == []
+
+
+def test_what_operations_of_agents_answer_with_is_documented() -> None:
+    answers = {struct for one in AGENTS for struct in get_args(one.response) or (one.response,) if struct}
+    assert answers == set(api.ABOUT_AGENTS)
 
 
 def test_all_kinds_of_event_are_documented() -> None:
@@ -126,11 +134,6 @@ def command_line(command: click.Command, name: str = "causerie") -> Iterator[str
     for child in command.commands.values() if isinstance(command, click.Group) else ():
         yield f"{name} {child.name}"
         yield from command_line(child, f"{name} {child.name}")
-
-
-def names_of(one: Operation) -> list[str]:
-    """Return the names that an operation goes by: its own and, where it can also stream, its twin's."""
-    return [one.name, *([one.stream] if one.stream not in (None, one.name) else [])]
 
 
 def section_of(heading: str) -> str:

@@ -27,6 +27,7 @@ SECTIONS = (
     "SSE events",
     "Errors",
     "Models",
+    "agents",
     "resume",
     "adoption",
     "cancel",

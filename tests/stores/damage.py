@@ -335,11 +335,11 @@ ROWS: Damage = {
     ),
     "a label of nobody": (
         ["INSERT INTO label VALUES ('here', 'conv_x', 'user', 'x')"],
-        ["conv_x: label 'user' belongs to no conversation"],
+        ["conv_x: label 'user' belongs to no conversation or agent"],
     ),
     "a label of what was deleted": (
         ["INSERT INTO label VALUES ('here', :trunk, 'user', 'x')"],
-        ["trunk: label 'user' belongs to no conversation"],
+        ["trunk: label 'user' belongs to no conversation or agent"],
     ),
     "a start that nobody hears of": (
         ["UPDATE conversation SET announced = 0 WHERE id = :served"],
@@ -459,6 +459,56 @@ RUNS: Damage = {
     ),
 }
 
+AGENTS: Damage = {
+    "a current version that is missing": (
+        ["UPDATE agent SET version = 7 WHERE id = :helper", "DELETE FROM label WHERE thing = :helper"],
+        ["helper: its current version 7 is missing"],
+    ),
+    "a version that is missing": (
+        ["DELETE FROM agent_version WHERE agent = :helper AND version = 0"],
+        ["helper: it has not every version from 0 to 2"],
+    ),
+    "a version of nobody": (
+        [
+            """INSERT INTO agent_version SELECT workspace, 'ag_x', 0, name, body, created_at FROM agent_version
+        WHERE agent = :helper AND version = 0"""
+        ],
+        ["ag_x: version 0 belongs to no agent"],
+    ),
+    "a version that is no JSON": (
+        ["UPDATE agent_version SET body = CAST('{' AS BLOB) WHERE agent = :helper AND version = 0"],
+        ["helper: its version 0 cannot be read: Input data was truncated"],
+    ),
+    "a version of a deleted agent that is none": (
+        ["UPDATE agent_version SET body = CAST('{}' AS BLOB) WHERE agent = :gone AND version = 1"],
+        ["gone: its version 1 cannot be read: Object missing required field `model`"],
+    ),
+    "a version under another name": (
+        ["UPDATE agent_version SET name = 'other' WHERE agent = :helper AND version = 2"],
+        ["helper: the row of its version 2 says 'other', its body 'newest'"],
+    ),
+    "an alias that leads nowhere": (
+        ["UPDATE agent_alias SET version = 3 WHERE agent = :helper"],
+        ["helper: alias 'beta' leads to no version"],
+    ),
+    "an alias of what was deleted": (
+        ["INSERT INTO agent_alias SELECT workspace, :gone, alias, version, created_at, updated_at FROM agent_alias"],
+        ["gone: alias 'beta' belongs to no agent"],
+    ),
+    "a label of a version that is not current": (
+        ["UPDATE agent SET version = 2 WHERE id = :helper"],
+        ["helper: label 'team' is not what its metadata says"],
+    ),
+    "a label of a deleted agent": (
+        ["INSERT INTO label SELECT workspace, :gone, key, value FROM label WHERE thing = :helper"],
+        ["gone: label 'team' belongs to no conversation or agent"],
+    ),
+    "a time of an agent's that is none": (
+        ["UPDATE agent SET updated_at = 'yesterday' WHERE id = :helper"],
+        ["helper: its row cannot be read: Invalid isoformat string: 'yesterday'"],
+    ),
+}
+
 FILE: Damage = {
     "an index that is missing": (["DROP INDEX entry_id"], ["the file: index entry_id is missing"]),
     "an index that lacks rows": (
@@ -488,4 +538,4 @@ FILE: Damage = {
     ),
 }
 
-DAMAGE = {**LOG, **BRANCHES, **ROWS, **RUNS, **FILE}
+DAMAGE = {**LOG, **BRANCHES, **ROWS, **RUNS, **AGENTS, **FILE}

@@ -18,6 +18,7 @@ from causerie.engine.engine import Engine
 from causerie.engine.replay import Answerable
 from causerie.stores.sqlite import SQLiteStore
 from causerie.tools.base import ToolContext, ToolDefinition, ToolResult
+from causerie.types.agents import CreateAgentRequest, SetAliasRequest, UpdateAgentRequest, UpdateVersionRequest
 from causerie.types.requests import AppendRequest, RestartRequest, StartRequest, decode_request
 from causerie.types.tools import Tool
 from causerie.upstreams.base import CallDelta, Delta, ModelRequest
@@ -146,6 +147,7 @@ async def _furnish(path: Path) -> dict[str, str]:
     request = decode_request(b'{"inputs": "search", "stream": true}', AppendRequest)
     await engine.append(HERE, there.ids["busy"], request, "k-busy")
     await search.held.wait()
+    await _agents(there)
     await engine.close(grace=0)  # which leaves that run for the next owner
     return there.ids
 
@@ -184,6 +186,20 @@ async def _branches(there: Furnisher) -> None:
     await there.append("trunk", "Two")
     await there.restart("survivor", "trunk", 2, "On")
     await there.engine.delete(HERE, there.ids["trunk"])
+
+
+async def _agents(there: Furnisher) -> None:
+    """`helper` has three versions, of which 1 is current and 2 is called `beta`; `gone` is deleted during a run."""
+    agents = there.engine.agents
+    for name in ("helper", "gone"):
+        body = json.dumps({"model": "rehearsal", "name": name, "metadata": {"team": "a"}})
+        made = await agents.create(HERE, decode_request(body.encode(), CreateAgentRequest))
+        there.ids[name] = made.id
+        for change in (b'{"metadata": {"team": "b"}}', b'{"name": "newest", "metadata": null}'):
+            await agents.update(HERE, made.id, decode_request(change, UpdateAgentRequest))
+        await agents.create_version_alias(HERE, made.id, SetAliasRequest(alias="beta", version=2))
+        await agents.update_version(HERE, made.id, UpdateVersionRequest(version=1))
+    await agents.delete(HERE, there.ids["gone"])
 
 
 def _result(call: dict[str, Any]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Sound:
 
 def test_a_sound_database_is_said_to_be_ok(sound: Sound) -> None:
     assert sound.named(sound.path) == []
-    assert str(check(sound.path)) == "ok: 14 conversations, 51 entries"
+    assert str(check(sound.path)) == "ok: 14 conversations, 51 entries, 1 agent"
 
 
 @pytest.mark.parametrize("name", DAMAGE)
@@ -88,7 +88,7 @@ def test_every_relation_is_damaged_somewhere() -> None:
 
 def test_what_was_found_is_counted(sound: Sound, tmp_path: Path) -> None:
     path = sound.damaged(tmp_path / "chats.db", "UPDATE conversation SET head = 5 WHERE id = :served")
-    assert str(check(path)) == "2 faults in 14 conversations, 51 entries"
+    assert str(check(path)) == "2 faults in 14 conversations, 51 entries, 1 agent"
 
 
 def test_every_page_that_is_lost_is_noticed(sound: Sound, tmp_path: Path) -> None:

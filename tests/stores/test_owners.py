@@ -168,6 +168,12 @@ def refused(old: Raw, path: str, model: Script) -> None:
         old.post(path, {"inputs": "Here?", "stream": True}),
         old.post(f"{path}/restart", {"inputs": "Here?", "from_entry_id": entry}),
         old.delete(path),
+        old.post("/v1/agents", {"model": model.name, "name": "Here?"}),
+        old.post("/v1/agents/x", {"name": "Here?"}),
+        old.post("/v1/agents/x/version", {"version": 0}),
+        old.request("PUT", "/v1/agents/x/aliases?alias=here&version=0"),
+        old.delete("/v1/agents/x/aliases?alias=here"),
+        old.delete("/v1/agents/x"),
         old.get("/health"),
     ]
     assert [answer.status for answer in answers] == [503] * len(answers)

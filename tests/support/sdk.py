@@ -11,7 +11,8 @@ import asyncio
 import builtins
 import json
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -118,9 +119,14 @@ class SDK:
         """Talk to the server at `url`; `model` is the name that starts use."""
         self.mode = mode
         self.model = model
-        self._conversations = clients.mistral.beta.conversations
+        self._beta = clients.mistral.beta
         self._portal = clients.portal if mode == "async" else None
         self._where = {} if url == clients.url else {"server_url": url}
+
+    @property
+    def agents(self) -> Agents:
+        """The operations of `client.beta.agents`."""
+        return Agents(self)
 
     def start(self, **arguments: Any) -> Any:
         """Start a conversation."""
@@ -200,15 +206,47 @@ class SDK:
     def _with_model(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return arguments if arguments.keys() & {"model", "agent_id"} else arguments | {"model": self.model}
 
+    def call(self, group: str, operation: str, arguments: dict[str, Any]) -> Any:
+        """Call an operation of a group, such as `conversations`."""
+        ending = "" if self._portal is None else "_async"
+        method = getattr(getattr(self._beta, group), operation + ending)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # one of the SDKs deprecates `agents.list`
+            return self.reached(method(**(arguments | self._where)))
+
+    def reached(self, result: Any) -> Any:
+        """Return what a method returned; on the async side, what awaiting that comes to."""
+        return result if self._portal is None else self._portal.call(result)
+
     def _call(self, operation: str, arguments: dict[str, Any]) -> Any:
-        arguments = arguments | self._where
-        if self._portal is None:
-            return getattr(self._conversations, operation)(**arguments)
-        return self._portal.call(getattr(self._conversations, f"{operation}_async")(**arguments))
+        return self.call("conversations", operation, arguments)
 
     def _collect(self, operation: str, arguments: dict[str, Any]) -> builtins.list[Any]:
         with self.opened(operation, **arguments) as stream:
             return stream.rest()
+
+
+class Agents:
+    """`client.beta.agents` as a test sees it: its methods by their names, on the side that is under test."""
+
+    def __init__(self, sdk: SDK) -> None:
+        """Use the side of `sdk`."""
+        self._sdk = sdk
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        """Return the method of that name."""
+        return lambda **arguments: self._sdk.call("agents", operation, arguments)
+
+    def create(self, **arguments: Any) -> Any:
+        """Make an agent; it runs on this test's model and has its name unless another is given."""
+        return self._sdk.call("agents", "create", {"model": self._sdk.model, "name": self._sdk.model} | arguments)
+
+    def walk(self, **arguments: Any) -> Iterator[builtins.list[Any]]:
+        """Yield the agents of each page, from one to the next."""
+        page = self._sdk.call("agents", "list_pages", arguments)
+        while page is not None:
+            yield page.result.data
+            page = self._sdk.reached(page.next())
 
 
 def as_json(thing: Any) -> Any:

@@ -14,9 +14,11 @@ import pytest
 
 import causerie.client
 from causerie.client import EventStream, EventStreamAsync, Mistral, errors, models, utils
+from causerie.client.agents import Agents
 from causerie.client.catalogue import Models
 from causerie.client.conversations import Conversations
-from causerie.types.operations import OPERATIONS
+from causerie.client.pages import Page, PageAsync
+from causerie.types.operations import AGENTS, OPERATIONS
 
 mistralai = pytest.importorskip("mistralai.client", reason="there is nothing to compare with")
 GENERATION = "3.7.0"
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 ELEVEN = [name for one in OPERATIONS if not one.ours for name in (one.name, one.stream) if name]
+TWELVE = [one.name for one in AGENTS]
 OURS_ONLY = {name for one in OPERATIONS if one.ours for name in (one.name, f"{one.name}_async")}
 
 NOT_HERE = {
@@ -74,6 +77,7 @@ ALIKE = [
     "WebSearchTool", "WebSearchPremiumTool", "CodeInterpreterTool", "ImageGenerationTool", "DocumentLibraryTool",
     "CustomConnector", "ToolConfiguration", "ToolCallConfirmation", "GuardrailConfig", "ModerationLlmv1Config",
     "ModerationLlmv2Config", "BaseModelCard", "ModelList", "OAuth2TokenAuth", "APIKeyAuth",
+    "Agent", "AgentListPage", "AgentAliasResponse", "CreateAgentRequest", "UpdateAgentRequest",
 ]  # fmt: skip
 
 
@@ -99,6 +103,33 @@ def test_an_operation_takes_what_the_sdks_takes(name: str, ending: str) -> None:
     assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(theirs)
     assert ours.__name__ == theirs.__name__
     assert ours.__doc__
+
+
+@pytest.mark.parametrize("ending", ["", "_async"])
+@pytest.mark.parametrize("name", TWELVE)
+def test_an_operation_of_agents_takes_what_the_sdks_takes(name: str, ending: str) -> None:
+    theirs = inspect.unwrap(getattr(mistralai.Mistral(api_key="x").beta.agents.__class__, name + ending))
+    ours = getattr(Agents, name + ending)
+    assert parameters(ours) == parameters(theirs)
+    assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(theirs)
+    assert ours.__name__ == theirs.__name__
+    assert ours.__doc__
+
+
+def test_there_are_twelve_operations_of_agents_each_twice() -> None:
+    assert len(TWELVE) == 12
+    theirs = {name for name in dir(mistralai.Mistral(api_key="x").beta.agents) if not name.startswith("_")}
+    mine = {name for name in dir(Mistral().beta.agents) if not name.startswith("_")}
+    assert theirs - mine == set(NOT_HERE) & theirs
+    assert mine - theirs == {"connection"}
+
+
+def test_a_page_of_agents_has_the_sdks_attributes() -> None:
+    theirs = set(official("AgentsAPIV1AgentsListPagesResponse").model_fields)
+    assert theirs == {"result", "next"}
+    for page in (Page, PageAsync):
+        made = page(connection=None, asked=None, result=models.AgentListPage(data=[]))
+        assert theirs == {name for name in dir(made) if not name.startswith("_")}
 
 
 @pytest.mark.parametrize("name", ["list", "list_async", "retrieve", "retrieve_async"])

@@ -12,7 +12,6 @@ from causerie.engine import admission
 from causerie.engine.admission import (
     check_append,
     check_confirmations,
-    check_list,
     check_metadata,
     check_restart,
     check_start,
@@ -33,7 +32,7 @@ from causerie.types.entries import (
     MessageOutputEntry,
     ToolExecutionEntry,
 )
-from causerie.types.requests import AppendRequest, ListRequest, RestartRequest, StartRequest
+from causerie.types.requests import AppendRequest, RestartRequest, StartRequest
 from causerie.types.tools import (
     CodeInterpreterTool,
     ConnectorTool,
@@ -153,21 +152,6 @@ def test_a_restart_that_makes_no_sense_is_pointed_at(fields: dict[str, Any], loc
 @pytest.mark.parametrize("absent", [UNSET, None])
 def test_a_restart_needs_nothing_but_its_entry(absent: Any) -> None:
     check_restart(RestartRequest(from_entry_id="msg_1", agent_version=absent, guardrails=absent, metadata=absent))
-
-
-@pytest.mark.parametrize("page", [-1, 10**9 + 1, 10**30])
-def test_a_page_has_bounds(page: int) -> None:
-    assert refusal(lambda: check_list(ListRequest(page=page))).loc == ("query", "page")
-
-
-@pytest.mark.parametrize("size", [-1, 0, 1001, 10**30])
-def test_the_size_of_a_page_has_bounds(size: int) -> None:
-    assert refusal(lambda: check_list(ListRequest(page_size=size))).loc == ("query", "page_size")
-
-
-@pytest.mark.parametrize(("page", "size"), [(0, 1), (0, 1000), (10**9, 1000)])
-def test_a_page_inside_of_the_bounds_can_be_asked_for(page: int, size: int) -> None:
-    check_list(ListRequest(page=page, page_size=size))
 
 
 def test_metadata_has_at_most_64_keys() -> None:
@@ -295,4 +279,4 @@ def test_an_id_may_be_given_once() -> None:
 
 def test_limits_are_those_that_are_documented() -> None:
     assert (admission.MAX_TOOLS, admission.MAX_METADATA_KEYS, admission.MAX_METADATA_BYTES) == (128, 64, 16 * 1024)
-    assert (admission.MAX_PAGE_SIZE, admission.MAX_IMAGE_BYTES) == (1000, 20 * 1024 * 1024)
+    assert admission.MAX_IMAGE_BYTES == 20 * 1024 * 1024

@@ -21,7 +21,7 @@ from tests.stores.furnished import furnish
 
 Said = tuple[int, str, str]
 Say = Callable[..., Said]
-OK = "ok: 14 conversations, 51 entries\n"
+OK = "ok: 14 conversations, 51 entries, 1 agent\n"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_faults_are_printed_a_line_each_and_summed_up_aside(data: Path, say: Say
     assert say("check", data) == (
         1,
         f"here/{id_}, entry 4: it is missing\nhere/{id_}, entry 5: it is missing\n",
-        "2 faults in 14 conversations, 51 entries\n",
+        "2 faults in 14 conversations, 51 entries, 1 agent\n",
     )
 
 
@@ -194,7 +194,7 @@ def test_a_copy_with_faults_does_not_take_the_place_of_a_backup(data: Path, say:
     before = Path("copy.db").read_bytes()
     id_ = damaged(data / "causerie.db")
     code, out, err = say("backup", "--force", data, "copy.db")
-    assert (code, err) == (1, "2 faults in 14 conversations, 51 entries\n")
+    assert (code, err) == (1, "2 faults in 14 conversations, 51 entries, 1 agent\n")
     assert re.match(r"copy\.db\.partial: 0\.\d MB in", out)
     assert f"here/{id_}, entry 4: it is missing\n" in out
     assert Path("copy.db").read_bytes() == before

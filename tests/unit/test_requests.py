@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causerie.errors import BadRequest, InvalidRequest
+from causerie.types.agents import (
+    AgentPagesRequest,
+    DeleteAliasRequest,
+    GetAgentRequest,
+    ListAgentsRequest,
+    ListVersionsRequest,
+    SetAliasRequest,
+)
 from causerie.types.base import UNSET
 from causerie.types.content import ImageURLChunk, TextChunk, ThinkChunk, ToolFileChunk, ToolReferenceChunk
 from causerie.types.entries import (
@@ -27,8 +34,8 @@ from causerie.types.requests import (
     ListRequest,
     RestartRequest,
     StartRequest,
+    decode_query,
     decode_request,
-    invalid,
 )
 from causerie.types.tools import ConnectorTool, DocumentLibraryTool, FunctionTool, ToolCallConfirmation
 
@@ -226,10 +233,62 @@ def test_confirmations_are_decoded() -> None:
     assert refusal(wrong, AppendRequest).loc == ("body", "tool_confirmations", 0, "confirmation")
 
 
-def test_a_query_is_refused_in_the_query() -> None:
-    with pytest.raises(msgspec.ValidationError) as error:
-        msgspec.convert({"page": "many"}, ListRequest, strict=False)
-    assert invalid(error.value, {"page": "many"}, root="query").loc == ("query", "page")
+def asked(kind: type[Any], **query: Any) -> Any:
+    """Decode a query."""
+    return decode_query(query, kind)
+
+
+@pytest.mark.parametrize("page", ["-1", str(10**9 + 1), str(10**30), "many", "", "1.5", "null", -1])
+def test_a_page_has_bounds(page: Any) -> None:
+    for kind in (ListRequest, ListAgentsRequest, ListVersionsRequest):
+        with pytest.raises(InvalidRequest) as refused:
+            asked(kind, page=page)
+        assert refused.value.loc == ("query", "page")
+
+
+@pytest.mark.parametrize("size", ["-1", "0", "1001", str(10**30), "all"])
+def test_the_size_of_a_page_has_bounds(size: str) -> None:
+    for kind in (ListRequest, ListAgentsRequest, AgentPagesRequest, ListVersionsRequest):
+        with pytest.raises(InvalidRequest) as refused:
+            asked(kind, page_size=size)
+        assert refused.value.loc == ("query", "page_size")
+
+
+def test_a_page_inside_of_the_bounds_can_be_asked_for() -> None:
+    assert asked(ListRequest, page=str(10**9), page_size="1000") == ListRequest(page=10**9, page_size=1000)
+    assert asked(ListAgentsRequest, page_size="1").page_size == 1
+    assert asked(ListVersionsRequest, page_size="100").page_size == 100
+    with pytest.raises(InvalidRequest):
+        asked(ListVersionsRequest, page_size="101")
+
+
+def test_what_has_no_bounds_is_text_to_the_letter() -> None:
+    for text in ("null", "true", "7", "", "é"):
+        assert asked(ListAgentsRequest, name=text).name == text
+        assert asked(GetAgentRequest, agent_version=text).agent_version == text
+
+
+def test_a_flag_is_true_or_false() -> None:
+    assert [asked(ListAgentsRequest, deployment_chat=text).deployment_chat for text in ("true", "False", "1", "0")] == [
+        True, False, True, False,
+    ]  # fmt: skip
+    with pytest.raises(InvalidRequest) as refused:
+        asked(ListAgentsRequest, deployment_chat="perhaps")
+    assert refused.value.loc == ("query", "deployment_chat")
+
+
+@pytest.mark.parametrize("alias", ["a", "prod", "a-b_c9", "a" * 64])
+def test_an_alias_begins_with_a_letter(alias: str) -> None:
+    assert asked(SetAliasRequest, alias=alias, version="3") == SetAliasRequest(alias=alias, version=3)
+    assert asked(DeleteAliasRequest, alias=alias).alias == alias
+
+
+@pytest.mark.parametrize("alias", ["", "1", "9a", "A", "a_", "a-", "_a", "a b", "a\n", "\na", "é", "a" * 65])
+def test_no_other_text_is_an_alias(alias: str) -> None:
+    for kind in (SetAliasRequest, DeleteAliasRequest):
+        with pytest.raises(InvalidRequest) as refused:
+            asked(kind, alias=alias, **({"version": "0"} if kind is SetAliasRequest else {}))
+        assert refused.value.loc == ("query", "alias")
 
 
 @settings(derandomize=True, deadline=None)

@@ -7,6 +7,7 @@ from typing import Self
 
 from causerie.types.base import UNSET
 
+from .agents import Agents
 from .catalogue import Models
 from .connection import ApiKey, Connection, base_url
 from .conversations import Conversations
@@ -21,13 +22,14 @@ class Beta:
     def __init__(self, connection: Connection) -> None:
         """Offer it over `connection`."""
         self.conversations = Conversations(connection)
+        self.agents = Agents(connection)
 
 
 class Mistral:
     """A client of one server. It can be shared by threads, and its async side by the tasks of one loop.
 
     Attributes:
-        beta: the conversations, as `beta.conversations`.
+        beta: the conversations, as `beta.conversations`, and the agents, as `beta.agents`.
         models: which models there are.
     """
 

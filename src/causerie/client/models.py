@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from causerie.types.agents import (
+    Agent,
+    AgentAlias,
+    AgentListPage,
+    CreateAgentRequest,
+    UpdateAgentRequest,
+)
 from causerie.types.base import (
     UNSET,
     UnsetType,
@@ -99,12 +106,15 @@ from causerie.types.tools import (
 )
 
 from .exchange import ConversationEvents
+from .pages import Page
 from .unknown import Unknown, UnknownEvent
 
 # The names that the official SDK has for some of them.
 InputEntries = Entry
 ConversationEventsData = Event
 UnknownConversationEventsData = UnknownEvent
+AgentAliasResponse = AgentAlias
+AgentsAPIV1AgentsListPagesResponse = Page
 CustomConnector = ConnectorTool
 JSONSchema = JsonSchema
 ModerationLlmv1Config = ModerationConfigV1
@@ -115,11 +125,16 @@ ResponseV1ConversationsGet = ConversationEntity
 __all__ = [
     "UNSET",
     "APIKeyAuth",
+    "Agent",
+    "AgentAlias",
+    "AgentAliasResponse",
     "AgentConversation",
     "AgentHandoffDoneEvent",
     "AgentHandoffEntry",
     "AgentHandoffStartedEvent",
+    "AgentListPage",
     "AgentVersion",
+    "AgentsAPIV1AgentsListPagesResponse",
     "AgentsAPIV1ConversationsListResponse",
     "BaseModelCard",
     "CodeInterpreterTool",
@@ -135,6 +150,7 @@ __all__ = [
     "ConversationResponse",
     "ConversationRun",
     "ConversationUsageInfo",
+    "CreateAgentRequest",
     "CustomConnector",
     "DiscardEvent",
     "DocumentLibraryTool",
@@ -171,6 +187,7 @@ __all__ = [
     "OutputChunk",
     "OutputEntry",
     "OutputEvent",
+    "Page",
     "Prediction",
     "ReasoningEffort",
     "ReferenceChunk",
@@ -200,6 +217,7 @@ __all__ = [
     "UnknownConversationEventsData",
     "UnknownEvent",
     "UnsetType",
+    "UpdateAgentRequest",
     "WebSearchPremiumTool",
     "WebSearchTool",
 ]

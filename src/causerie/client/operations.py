@@ -10,7 +10,10 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from causerie.types.agents import AgentListPage
+
 from .connection import Connection
+from .pages import Page, PageAsync
 from .request import Call
 from .streams import EventStream, EventStreamAsync
 
@@ -46,6 +49,28 @@ def awaited(build: Build[P, R]) -> Callable[Concatenate[Any, P], Coroutine[Any, 
     @wraps(build)
     async def call(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await self.connection.run_async(build(self, *args, **kwargs))
+
+    return _named(call, build, "_async")
+
+
+def paged(build: Build[P, AgentListPage]) -> Callable[Concatenate[Any, P], Page]:
+    """Return the method that gives a page from which the next can be asked for."""
+
+    @wraps(build)
+    def call(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> Page:
+        wanted = build(self, *args, **kwargs)
+        return Page(self.connection, wanted, self.connection.run(wanted))
+
+    return _named(call, build, "")
+
+
+def paged_async(build: Build[P, AgentListPage]) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, PageAsync]]:
+    """Return the method that is awaited and gives a page from which the next can be awaited."""
+
+    @wraps(build)
+    async def call(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> PageAsync:
+        wanted = build(self, *args, **kwargs)
+        return PageAsync(self.connection, wanted, await self.connection.run_async(wanted))
 
     return _named(call, build, "_async")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from copy import copy
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -44,6 +45,7 @@ class Call(Generic[R_co]):
         body: dict[str, Any] | None = None,
         query: dict[str, Any] | None = None,
         follows: tuple[str, str, str | None] | None = None,
+        begins: bool = True,
     ) -> None:
         """Describe it.
 
@@ -55,27 +57,35 @@ class Call(Generic[R_co]):
             body: the members of the body; those that are `UNSET` are not sent.
             query: likewise, of the query.
             follows: of a stream that goes on: its conversation, its run, and the last event that is known.
+            begins: whether a body is that of a run, which says how it is read and can be asked for again.
         """
         self.method, self.path, self.answer, self.options = method, path, answer, options
         self.body = None if body is None else _given(body)
         self.query = _given(query or {})
         self.follows = follows
+        self.begins = begins and body is not None
 
     @property
     def leaves_a_trace(self) -> bool:
         """Whether a server can tell, should the call come again, that it came before: not with ``store=False``."""
-        return self.body is not None and self.body.get("store") is not False
+        return self.begins and (self.body or {}).get("store") is not False
+
+    def behind(self, token: str) -> Self:
+        """Return the same call for the page that a token leads to."""
+        following = copy(self)
+        following.query = self.query | {"page_token": token}
+        return following
 
     def target(self, base: str) -> str:
         """Return the URL at the server `base`."""
-        query = f"?{urlencode(self.query)}" if self.query else ""
+        query = f"?{urlencode(self.query, doseq=True)}" if self.query else ""
         return f"{base.rstrip('/')}{self.path}{query}"
 
     def content(self, *, stream: bool) -> bytes | None:
         """Return the body as JSON."""
         if self.body is None:
             return None
-        return msgspec.json.encode(self.body | {"stream": stream}, enc_hook=_plain)
+        return msgspec.json.encode(self.body | ({"stream": stream} if self.begins else {}), enc_hook=_plain)
 
 
 def path(template: str, **parts: str) -> str:
@@ -95,6 +105,11 @@ def present(value: Any) -> Any:
 def query_json(value: Mapping[str, Any] | None | UnsetType) -> str | UnsetType:
     """Return an object as a query carries it (PROTOCOL §2.7)."""
     return msgspec.json.encode(value, enc_hook=_plain).decode() if value else UNSET
+
+
+def query_flag(value: bool | None | UnsetType) -> str | UnsetType:  # it is no switch of this function
+    """Return a flag as a query carries it."""
+    return UNSET if value is None or value is UNSET else str(value).lower()
 
 
 def _given(members: dict[str, Any]) -> dict[str, Any]:

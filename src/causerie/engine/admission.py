@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from causerie.errors import InvalidRequest
 from causerie.ids import Clock, Ids
+from causerie.types.agents import CreateAgentRequest, UpdateAgentRequest
 from causerie.types.base import UnsetType, encode, to_utc
 from causerie.types.content import DocumentURLChunk, ImageURLChunk, ThinkChunk, ToolFileChunk
 from causerie.types.entries import (
@@ -25,15 +26,14 @@ from causerie.types.entries import (
     MessageOutputEntry,
     ToolExecutionEntry,
 )
-from causerie.types.requests import AppendRequest, ListRequest, RestartRequest, StartRequest
+from causerie.types.requests import AppendRequest, RestartRequest, StartRequest
 from causerie.types.tools import ConnectorTool, FunctionTool, Tool, ToolCallConfirmation
 
+T = TypeVar("T")
 MAX_TOOLS = 128
 MAX_METADATA_KEYS = 64
 MAX_METADATA_BYTES = 16 * 1024
 MAX_ID = 256
-MAX_PAGE = 1_000_000_000
-MAX_PAGE_SIZE = 1000
 MAX_IMAGE_BYTES = 20 * 1024 * 1024
 NOTHING_GIVEN = "Value error, Either inputs or tool_confirmations must be provided."
 
@@ -94,23 +94,29 @@ def check_restart(request: RestartRequest) -> None:
     """
     if not isinstance(request.agent_version, UnsetType) and request.agent_version is not None:
         raise _wrong("Agents are not offered by this server yet: leave agent_version out.", "agent_version")
-    _check_guardrails(None if isinstance(request.guardrails, UnsetType) else request.guardrails)
-    check_metadata(None if isinstance(request.metadata, UnsetType) else request.metadata)
+    _check_guardrails(_value(request.guardrails))
+    check_metadata(_value(request.metadata))
     _check_inputs(request.inputs or [])
 
 
-def check_list(request: ListRequest) -> None:
-    """See that a page can be asked for.
+def check_agent(request: CreateAgentRequest | UpdateAgentRequest, served: Collection[str]) -> None:
+    """See that what a request says of an agent makes sense by itself.
+
+    Args:
+        served: the wire types of the tools that this server can run.
 
     Raises:
-        InvalidRequest: `page` or `page_size` is out of range.
+        InvalidRequest: something is contradictory, too much or not offered; the message says what to do.
     """
-    if not 0 <= request.page <= MAX_PAGE:
-        raise InvalidRequest(f"page goes from 0 to {MAX_PAGE}.", loc=("query", "page"), given=str(request.page))
-    if not 1 <= request.page_size <= MAX_PAGE_SIZE:
-        raise InvalidRequest(
-            f"page_size goes from 1 to {MAX_PAGE_SIZE}.", loc=("query", "page_size"), given=request.page_size
-        )
+    _check_guardrails(_value(request.guardrails))
+    _check_tools(_value(request.tools) or [], served)
+    check_metadata(_value(request.metadata))
+    handoffs = _value(request.handoffs) or []
+    if len(handoffs) > MAX_TOOLS:
+        raise _wrong(f"{len(handoffs)} handoffs were given; at most {MAX_TOOLS} are taken.", "handoffs")
+    for index, agent_id in enumerate(handoffs):
+        if agent_id in handoffs[:index]:
+            raise _wrong(f"The agent '{agent_id}' is among the handoffs twice.", "handoffs", index)
 
 
 def check_confirmations(confirmations: Sequence[ToolCallConfirmation]) -> None:
@@ -264,6 +270,10 @@ def _check_content(entry: MessageInputEntry, index: int) -> None:
             raise _wrong(
                 f"An image takes at most {MAX_IMAGE_BYTES // 1024 // 1024} MiB.", "inputs", index, "content", place
             )
+
+
+def _value(member: T | None | UnsetType) -> T | None:
+    return None if isinstance(member, UnsetType) else member
 
 
 def _wrong(message: str, *loc: str | int) -> InvalidRequest:

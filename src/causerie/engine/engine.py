@@ -19,6 +19,7 @@ from causerie.types.responses import AgentConversation, ConversationRun, ModelCo
 from causerie.upstreams.base import Upstream
 
 from . import admission
+from .agents import Agents
 from .conversation import ConversationSettings, encode_metadata, entity, settings_of
 from .history import History, check, rows
 from .journal import Journal, NoJournal, StoredJournal
@@ -61,6 +62,7 @@ class Engine:
             cache_bytes=cache_bytes, keep_seconds=keep_seconds, beat_seconds=beat_seconds,
         )  # fmt: skip
         self._recent, self._runs = self._supervisor.recent, self._supervisor.runs
+        self.agents = Agents(store, self._ids, self._clock, self._toolsets, self._check_serving)
         self._repeats = Repeats(store, self._supervisor, self._clock)
 
     async def open(self, *, adopt: bool = False) -> None:
@@ -173,8 +175,7 @@ class Engine:
         return entity(await self._store.load(workspace, conversation_id))
 
     async def list(self, workspace: str, request: ListRequest) -> Sequence[ModelConversation | AgentConversation]:
-        """Return a page of conversations, newest first; raises `InvalidRequest` for a bad page."""
-        admission.check_list(request)
+        """Return a page of conversations, newest first."""
         found = await self._store.page(
             workspace, offset=request.page * request.page_size, limit=request.page_size,
             metadata=request.metadata or {},

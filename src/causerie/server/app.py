@@ -17,7 +17,7 @@ from causerie.engine.engine import Engine
 from causerie.errors import MethodNotAllowed
 from causerie.ids import Ids
 from causerie.types.base import encode
-from causerie.types.operations import OPERATIONS
+from causerie.types.operations import BY_KEY
 from causerie.version import VERSION
 
 from .call import Call, Options
@@ -58,8 +58,9 @@ def app(engine: Engine, options: Options) -> Starlette:
         return Json(described)
 
     paths: dict[str, dict[str, Handler]] = {}
-    for one in OPERATIONS:
-        paths.setdefault(one.path, {})[one.method] = HANDLERS[one.name]
+    for one in BY_KEY.values():
+        methods = paths.setdefault(one.path, {})
+        methods[one.method] = methods[one.also or one.method] = HANDLERS[one.key]
     paths["/v1/models"] = {"GET": list_models}
     paths["/v1/models/{model_id:path}"] = {"GET": get_model}
     paths["/health"] = {"GET": health}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -11,7 +11,8 @@ from starlette.types import Receive, Scope
 from causerie.engine.engine import Engine
 from causerie.engine.runlog import Cursor
 from causerie.errors import CauserieError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
-from causerie.types.requests import ListRequest, Nothing, OnDisconnect, decode_request, invalid
+from causerie.types.operations import Operation
+from causerie.types.requests import Nothing, OnDisconnect, decode_query, decode_request
 
 T = TypeVar("T")
 MAX_KEY = 256
@@ -47,6 +48,7 @@ class Call:
         self.path: dict[str, str] = scope.get("path_params", {})
         self.noted: dict[str, Any] = scope["noted"]
         self._scope = scope
+        self._query: str = scope["query_string"].decode("latin-1")
 
     @property
     def idempotency_key(self) -> str | None:
@@ -82,7 +84,7 @@ class Call:
         Raises:
             InvalidRequest: that is no event id of ours, or there is another parameter.
         """
-        given = dict(parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        given = dict(parse_qsl(self._query, keep_blank_values=True))
         if unknown := given.keys() - {"after"}:
             name = min(unknown)
             raise InvalidRequest(f"There is no parameter '{name}' here.", loc=("query", name), kind="extra_forbidden")
@@ -103,6 +105,19 @@ class Call:
             if key == name:
                 return str(value.decode("latin-1"))
         return None
+
+    async def request(self, one: Operation) -> Any:
+        """Decode what an operation takes, from where the table says that it stands; None where it takes nothing.
+
+        Raises:
+            CauserieError: as `query`, `body` and `no_body` do.
+        """
+        if one.method in ("GET", "DELETE"):
+            return None if one.request is None else self.query(one.request)
+        if one.in_query and (self._query or (self._header(b"content-length") or "0") == "0"):
+            await self.no_body()
+            return self.query(one.request)
+        return await self.body(one.request)
 
     async def body(self, kind: type[T]) -> T:
         """Read and decode the body.
@@ -134,19 +149,19 @@ class Call:
         if body:
             decode_request(body, Nothing)
 
-    def query(self) -> ListRequest:
-        """Decode the query of a list; what is not a parameter of it is refused.
+    def query(self, kind: type[T]) -> T:
+        """Decode the query; what is not a parameter of it is refused.
 
         Raises:
-            InvalidRequest: a parameter is unknown or wrong.
+            InvalidRequest: a parameter is missing, unknown or wrong.
         """
-        given: dict[str, Any] = dict(parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        if "metadata" in given:
-            given["metadata"] = _metadata(given["metadata"])
-        try:
-            return msgspec.convert(given, ListRequest, strict=False)
-        except msgspec.ValidationError as error:
-            raise invalid(error, given, root="query") from None
+        given, lists = dict[str, Any](), _lists(kind)
+        for name, value in parse_qsl(self._query, keep_blank_values=True):
+            if name in lists:
+                given.setdefault(name, []).append(value)
+            else:
+                given[name] = _metadata(value) if name == "metadata" else value
+        return decode_query(given, kind)
 
     async def _read(self) -> bytes:
         pieces, size = list[bytes](), 0
@@ -166,6 +181,12 @@ class Call:
         return PayloadTooLarge(
             f"The request body is larger than {self.options.max_body_bytes} bytes (setting max_body_bytes)."
         )
+
+
+def _lists(kind: type) -> frozenset[str]:
+    """The parameters that may be repeated."""
+    hints = get_type_hints(kind).items()
+    return frozenset(name for name, hint in hints if any(get_origin(part) is list for part in get_args(hint)))
 
 
 def _metadata(text: str) -> dict[str, Any] | None:

@@ -8,14 +8,13 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from causerie.types.events import Event
-from causerie.types.operations import OPERATIONS, Operation
-from causerie.types.requests import ListRequest
+from causerie.types.operations import BY_KEY, Operation
 from causerie.types.responses import ModelList
 
 _REF = "#/components/schemas/{name}"
 _ERRORS = {
     "400": "The request does not fit the conversation, or the model refused it.",
-    "404": "There is no such conversation.",
+    "404": "There is no such conversation or agent.",
     "409": "The conversation is running already.",
     "413": "The body is too large.",
     "415": "The body is not sent as JSON.",
@@ -29,12 +28,17 @@ _ERRORS = {
 
 def document(version: str) -> dict[str, Any]:
     """Return the document as plain data."""
-    kinds = [struct for one in OPERATIONS for kind in (one.request, one.response) for struct in _structs(kind)]
+    kinds = [
+        struct
+        for one in BY_KEY.values()
+        for kind in (None if one.in_query else one.request, one.response)
+        for struct in _structs(kind)
+    ]
     _, components = msgspec.json.schema_components([*dict.fromkeys(kinds), Event, ModelList], ref_template=_REF)
     components["Error"] = _error_schema()
     components["ConversationEvents"] = _frame_schema()
     paths: dict[str, dict[str, Any]] = {}
-    for one in OPERATIONS:
+    for one in BY_KEY.values():
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
     paths["/v1/models"] = {"get": _plain("models", "List the models.", {"$ref": _REF.format(name="ModelList")})}
     paths["/health"] = {"get": _plain("health", "Whether the server can serve.", {"type": "object"})}
@@ -67,13 +71,15 @@ def _schema(kind: Any) -> dict[str, Any]:
 
 
 def _operation(one: Operation) -> dict[str, Any]:
-    described: dict[str, Any] = {"operationId": one.name, "summary": one.summary, "responses": _responses(one)}
+    described: dict[str, Any] = {
+        "operationId": one.names[0], "tags": [one.group], "summary": one.summary, "responses": _responses(one),
+    }  # fmt: skip
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"{(\w+)}", one.path)
     ]
-    if one.request is ListRequest:
-        parameters += _query()
+    if one.in_query:
+        parameters += _query(one.request)
     elif one.request is not None:
         body = {"application/json": {"schema": _schema(one.request)}}
         described["requestBody"] = {"required": True, "content": body}
@@ -96,14 +102,16 @@ def _responses(one: Operation) -> dict[str, Any]:
     }
 
 
-def _query() -> list[dict[str, Any]]:
-    page = {"type": "integer", "minimum": 0, "default": 0}
-    size = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
-    return [
-        {"name": "page", "in": "query", "schema": page},
-        {"name": "page_size", "in": "query", "schema": size},
-        {"name": "metadata", "in": "query", "content": {"application/json": {"schema": {"type": "object"}}}},
-    ]
+def _query(kind: Any) -> list[dict[str, Any]]:
+    _, components = msgspec.json.schema_components([kind], ref_template=_REF)
+    described = components[kind.__name__]
+    found = []
+    for name, schema in described["properties"].items():
+        required = {"required": True} if name in described["required"] else {}
+        # Metadata is JSON in one parameter (PROTOCOL §2.7).
+        said = {"content": {"application/json": {"schema": schema}}} if name == "metadata" else {"schema": schema}
+        found.append({"name": name, "in": "query", **required, **said})
+    return found
 
 
 def _plain(name: str, summary: str, schema: dict[str, Any]) -> dict[str, Any]:

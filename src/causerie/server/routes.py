@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from causerie.engine.replay import Answerable
 from causerie.errors import NotFound
 from causerie.types.base import encode
-from causerie.types.requests import AppendRequest, OnDisconnect, RestartRequest, StartRequest
+from causerie.types.operations import AGENTS, Operation
+from causerie.types.requests import AppendRequest, ListRequest, OnDisconnect, RestartRequest, StartRequest
 from causerie.types.responses import BaseModelCard, ModelCapabilities, ModelList, RunList
 from causerie.version import VERSION
 
@@ -75,7 +76,7 @@ async def cancel(call: Call) -> Answer:
 
 async def list_conversations(call: Call) -> Answer:
     """List conversations, newest first."""
-    return Json(encode(await call.engine.list(call.workspace, call.query())))
+    return Json(encode(await call.engine.list(call.workspace, call.query(ListRequest))))
 
 
 async def get(call: Call) -> Answer:
@@ -103,6 +104,18 @@ async def get_messages(call: Call) -> Answer:
     return Json(entries_body("conversation.messages", conversation_id, "messages", bodies))
 
 
+def agents(one: Operation) -> Handler:
+    """Return the handler of an operation of agents: they differ in what the table says of them, and in nothing else."""
+
+    async def handle(call: Call) -> Answer:
+        request = await call.request(one)
+        given = [] if request is None else [request]
+        found = await getattr(call.engine.agents, one.name)(call.workspace, *call.path.values(), *given)
+        return Json(b"" if found is None else encode(found), status=one.status)
+
+    return handle
+
+
 async def list_models(call: Call) -> Answer:
     """List the models that conversations can be started with."""
     return Json(encode(ModelList(data=[_card(name) for name in await call.engine.models()])))
@@ -123,19 +136,20 @@ async def health(call: Call) -> Answer:
 
 
 HANDLERS: dict[str, Handler] = {
-    "start": start,
-    "list": list_conversations,
-    "get": get,
-    "delete": delete,
-    "append": append,
-    "get_history": get_history,
-    "get_messages": get_messages,
-    "restart": restart,
-    "list_runs": list_runs,
-    "get_run": get_run,
-    "follow_run": follow_run,
-    "cancel_run": cancel_run,
-    "cancel": cancel,
+    "conversations.start": start,
+    "conversations.list": list_conversations,
+    "conversations.get": get,
+    "conversations.delete": delete,
+    "conversations.append": append,
+    "conversations.get_history": get_history,
+    "conversations.get_messages": get_messages,
+    "conversations.restart": restart,
+    "conversations.list_runs": list_runs,
+    "conversations.get_run": get_run,
+    "conversations.follow_run": follow_run,
+    "conversations.cancel_run": cancel_run,
+    "conversations.cancel": cancel,
+    **{one.key: agents(one) for one in AGENTS},
 }
 
 

@@ -12,6 +12,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from .agents import AgentQuery, AgentRow, AgentStore, AliasRow
+
+__all__ = [
+    "BEYOND", "AgentQuery", "AgentRow", "AgentStore", "AliasRow", "ConversationRow", "EntryRow", "Operation", "Place",
+    "Range", "Recalled", "Recorded", "Repeat", "Reservation", "RunEnd", "RunKey", "RunRow", "RunStart", "RunState",
+    "Segment", "Store",
+]  # fmt: skip
+
 Operation = Literal["start", "append", "restart"]
 RunState = Literal["running", "done", "failed", "cancelled"]
 BEYOND = 2**62  # as a position: everything that is there, also beyond the head
@@ -192,8 +200,8 @@ class RunKey(NamedTuple):
     fence: int
 
 
-class Store(Protocol):
-    """Where conversations live. Every method may raise `StoreUnavailable`."""
+class Store(AgentStore, Protocol):
+    """Where conversations live, and agents. Every method may raise `StoreUnavailable`."""
 
     async def open(self, owner: str) -> None:
         """Make ready for `owner`: take the lock, bring the schema up to date, drop what nobody can ask for.

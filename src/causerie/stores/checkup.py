@@ -9,11 +9,16 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from causerie.errors import SchemaMismatch, StoreUnavailable
+from causerie.types.agents import AgentContent
+from causerie.types.base import decode
 
 from .base import BEYOND, ConversationRow, EntryRow
 from .beside import read_beside
@@ -35,7 +40,7 @@ Told = Callable[[str], None]
 RELATIONS = {
     "lost_entries": "entry {} belongs to no conversation",
     "lost_segments": "segment {} belongs to no conversation",
-    "lost_labels": "label {!r} belongs to no conversation",
+    "lost_labels": "label {!r} belongs to no conversation or agent",
     "lost_runs": "run {} belongs to no conversation",
     "lost_calls": "the record of tool call {} belongs to no conversation",
     "lost_keys": "idempotency key {!r} belongs to no conversation",
@@ -53,20 +58,25 @@ RELATIONS = {
     "keys_of_no_run": "idempotency key {!r} belongs to no run",
     "keys_answered_wrongly": "idempotency key {!r} does not have the answer of its run",
     "tombstones_telling": "it was deleted, but more is kept of it than entries",
+    "lost_versions": "version {} belongs to no agent",
+    "lost_aliases": "alias {!r} belongs to no agent",
+    "aliases_astray": "alias {!r} leads to no version",
+    "agents_without_current": "its current version {} is missing",
+    "agents_with_gaps": "it has not every version from 0 to {}",
 }
 
 
 class Fault(NamedTuple):
-    """Something that must not be; without a conversation it is about the file."""
+    """Something that must not be with a conversation or an agent; where that has no id it is about the file."""
 
     workspace: str
-    conversation: str
+    thing: str
     position: int | None
     what: str
 
     def __str__(self) -> str:
         """Say where, and what is wrong there."""
-        place = f"{self.workspace}/{self.conversation}" if self.conversation else "the file"
+        place = f"{self.workspace}/{self.thing}" if self.thing else "the file"
         return f"{place}{'' if self.position is None else f', entry {self.position}'}: {self.what}"
 
 
@@ -75,11 +85,13 @@ class Findings(NamedTuple):
 
     conversations: int
     entries: int
+    agents: int
     faults: list[Fault]
 
     def __str__(self) -> str:
         """Sum it up."""
         seen = f"{_counted(self.conversations, 'conversation')}, {_counted(self.entries, 'entry', 'entries')}"
+        seen += f", {_counted(self.agents, 'agent')}" if self.agents else ""
         return f"{_counted(len(self.faults), 'fault')} in {seen}" if self.faults else f"ok: {seen}"
 
 
@@ -102,18 +114,18 @@ class _Checkup:
     def __init__(self, db: sqlite3.Connection, path: Path, told: Told) -> None:
         self._db, self._path, self._told = db, path, told
         self._faults = dict[Fault, None]()  # the entries under a branch are met more than once
-        self._conversations = self._total = self._read = 0
+        self._conversations = self._total = self._read = self._living = 0
 
     def findings(self) -> Findings:
         _check_version(self._db, self._path)
         relations = [partial(self._relation, name) for name in RELATIONS]
-        parts: list[Callable[[], None]] = [self._file, self._schema, self._histories, *relations]
+        parts: list[Callable[[], None]] = [self._file, self._schema, self._histories, self._agents, *relations]
         for part in parts:
             try:
                 part()
             except TROUBLE as error:
                 self._note("", "", None, f"it cannot be read to its end: {error}")
-        return Findings(self._conversations, self._total, list(self._faults))
+        return Findings(self._conversations, self._total, self._living, list(self._faults))
 
     def _note(self, workspace: str, id_: str, position: int | None, *faults: str) -> None:
         self._faults.update(dict.fromkeys(Fault(workspace, id_, position, fault) for fault in faults))
@@ -244,6 +256,34 @@ class _Checkup:
             self._note(*place, None, "it was deleted and no branch stands on it, but it is kept")
         elif last is not None and last > needed:
             self._note(*place, last, f"it was deleted, and no branch stands on its entries behind {needed}")
+
+    def _agents(self) -> None:
+        for workspace, id_, *row in self._db.execute(SQL["agents"]).fetchall():
+            query = {"workspace": workspace, "id": id_}
+            try:
+                self._agent(query, *row)
+            except (*TROUBLE, ValueError, TypeError, RecursionError) as error:
+                self._note(workspace, id_, None, f"its row cannot be read: {error}")
+
+    def _agent(self, query: dict[str, Any], current: int, created_at: str, updated_at: str, deleted_at: Any) -> None:
+        for moment in (created_at, updated_at):
+            datetime.fromisoformat(moment)
+        metadata = dict[str, Any]()
+        for number, name, body, made_at in self._db.execute(SQL["agent_versions"], query):
+            try:
+                datetime.fromisoformat(made_at)
+                content = decode(body, AgentContent)
+            except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+                self._note(query["workspace"], query["id"], None, f"its version {number} cannot be read: {error}")
+                continue
+            if content.name != name:
+                told = f"the row of its version {number} says {name!r}, its body {content.name!r}"
+                self._note(query["workspace"], query["id"], None, told)
+            if number == current:
+                metadata = content.metadata or {}
+        if deleted_at is None:
+            self._living += 1
+            self._labels(query, metadata)
 
 
 def _object(text: bytes) -> dict[str, Any]:

@@ -18,8 +18,12 @@ from typing import Any, TypeVar
 
 from causerie.errors import StoreUnavailable
 
+from . import sqlite_agents as agents
 from . import sqlite_rows as rows
 from .base import (
+    AgentQuery,
+    AgentRow,
+    AliasRow,
     ConversationRow,
     EntryRow,
     Place,
@@ -63,6 +67,7 @@ class SQLiteStore:
         self._writer.start()
         try:
             await self._writer.submit(lambda db: rows.take_store(db, owner))
+            await self._writer.submit(agents.sweep)
             self._owner = owner
         except StoreUnavailable as error:
             await self.close()
@@ -187,6 +192,54 @@ class SQLiteStore:
     def delete(self, workspace: str, conversation_id: str, at: datetime) -> Awaitable[None]:
         """Delete a conversation; see `Store.delete`."""
         return self._writer.submit(lambda db: rows.delete(db, workspace, conversation_id, at))
+
+    def add_agent(self, row: AgentRow) -> Awaitable[None]:
+        """Write a new agent; see `AgentStore.add_agent`."""
+        return self._writer.submit(lambda db: agents.add(db, row))
+
+    async def agent(
+        self, workspace: str, agent_id: str, version: int | str | None = None, *, deleted: bool = False
+    ) -> AgentRow:
+        """Return an agent in one of its versions; see `AgentStore.agent`."""
+        return await self._read(lambda db: agents.find(db, workspace, agent_id, version, deleted=deleted))
+
+    async def agents(self, workspace: str, query: AgentQuery) -> list[AgentRow]:
+        """Return a page of agents; see `AgentStore.agents`."""
+        return await self._read(lambda db: agents.page(db, workspace, query))
+
+    async def missing_agents(self, workspace: str, agent_ids: Sequence[str]) -> list[str]:
+        """Say which ids are no agents'; see `AgentStore.missing_agents`."""
+        return await self._read(lambda db: agents.missing(db, workspace, agent_ids))
+
+    async def agent_versions(self, workspace: str, agent_id: str, *, offset: int, limit: int) -> list[AgentRow]:
+        """Return an agent's versions; see `AgentStore.agent_versions`."""
+        return await self._read(lambda db: agents.versions(db, workspace, agent_id, offset=offset, limit=limit))
+
+    def change_agent(
+        self, workspace: str, agent_id: str, change: Callable[[AgentRow], AgentRow]
+    ) -> Awaitable[AgentRow]:
+        """Write a new version; see `AgentStore.change_agent`."""
+        return self._writer.submit(lambda db: agents.change(db, workspace, agent_id, change))
+
+    def switch_agent(self, workspace: str, agent_id: str, version: int, at: datetime) -> Awaitable[AgentRow]:
+        """Make another version current; see `AgentStore.switch_agent`."""
+        return self._writer.submit(lambda db: agents.switch(db, workspace, agent_id, version, at))
+
+    def set_alias(self, workspace: str, agent_id: str, alias: str, version: int, at: datetime) -> Awaitable[AliasRow]:
+        """Name a version; see `AgentStore.set_alias`."""
+        return self._writer.submit(lambda db: agents.set_alias(db, workspace, agent_id, alias, version=version, at=at))
+
+    async def aliases(self, workspace: str, agent_id: str) -> list[AliasRow]:
+        """Return an agent's names for versions; see `AgentStore.aliases`."""
+        return await self._read(lambda db: agents.aliases(db, workspace, agent_id))
+
+    def drop_alias(self, workspace: str, agent_id: str, alias: str) -> Awaitable[None]:
+        """Take a name away; see `AgentStore.drop_alias`."""
+        return self._writer.submit(lambda db: agents.drop_alias(db, workspace, agent_id, alias))
+
+    def delete_agent(self, workspace: str, agent_id: str, at: datetime) -> Awaitable[None]:
+        """Delete an agent; see `AgentStore.delete_agent`."""
+        return self._writer.submit(lambda db: agents.delete(db, workspace, agent_id, at))
 
     def _open_writer(self) -> sqlite3.Connection:
         connection = connect(self._path)

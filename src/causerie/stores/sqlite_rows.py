@@ -33,7 +33,12 @@ SQL = statements("sqlite")
 
 def now() -> str:
     """The time as rows have it."""
-    return _stamp(datetime.now(UTC))
+    return stamp(datetime.now(UTC))
+
+
+def stamp(moment: datetime) -> str:
+    """Return `moment` as rows have it."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def over(db: sqlite3.Connection, statement: str, workspace: str, ranges: Sequence[Range]) -> list[Any]:
@@ -110,7 +115,7 @@ def begin(db: sqlite3.Connection, start: RunStart, owner: str) -> RunKey:
     (fence,) = found
     db.execute(SQL["add_run"], {
         **query, "id": start.run_id, "conversation": row.id, "operation": start.operation, "owner": owner,
-        "fence": fence, "request": start.request, "started_at": _stamp(start.started_at),
+        "fence": fence, "request": start.request, "started_at": stamp(start.started_at),
     })  # fmt: skip
     right = RunKey(row.workspace, row.id, start.run_id, fence)
     if start.repeat is not None:
@@ -132,7 +137,7 @@ def commit(
     db: sqlite3.Connection, key: RunKey, entries: Sequence[EntryRow], *, start: int, head: int, end: RunEnd
 ) -> None:
     """Move the head; see `Store.commit`."""
-    query = {**_right(key), "start": start, "head": head, "at": _stamp(end.ended_at)}
+    query = {**_right(key), "start": start, "head": head, "at": stamp(end.ended_at)}
     if db.execute(SQL["commit"], query).rowcount != 1:
         raise _lost(key)
     _add_entries(db, key, entries)
@@ -197,16 +202,12 @@ def settle(db: sqlite3.Connection, key: RunKey, reservation: str, result: bytes)
 
 def delete(db: sqlite3.Connection, workspace: str, conversation_id: str, at: datetime) -> None:
     """Delete a conversation; see `Store.delete`."""
-    query = {"workspace": workspace, "id": conversation_id, "at": _stamp(at)}
+    query = {"workspace": workspace, "id": conversation_id, "at": stamp(at)}
     if db.execute(SQL["bury"], query).fetchone() is None:
         raise _no_such(conversation_id)
     for name in ("labels", "runs", "settlements", "ledger", "idempotency"):
         db.execute(SQL[f"forget_{name}"], query)
     _release_ground(db, workspace, conversation_id)
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _right(key: RunKey) -> dict[str, Any]:
@@ -244,9 +245,9 @@ def _in_the_way(db: sqlite3.Connection, query: dict[str, Any]) -> Exception:
 
 
 def _add_conversation(db: sqlite3.Connection, start: RunStart, query: dict[str, Any]) -> Any:
-    row, stamp = start.conversation, _stamp(start.conversation.created_at)
+    row, at = start.conversation, stamp(start.conversation.created_at)
     found = db.execute(SQL["begin_new"], {
-        **query, "created_at": stamp, "updated_at": stamp, "settings": row.settings, "name": row.name,
+        **query, "created_at": at, "updated_at": at, "settings": row.settings, "name": row.name,
         "description": row.description, "metadata": row.metadata, "parent_id": row.parent_id,
         "parent_entry_id": row.parent_entry_id, "announced": start.announced,
     }).fetchone()  # fmt: skip
@@ -272,7 +273,7 @@ def _add_repeat(db: sqlite3.Connection, key: RunKey, repeat: Repeat) -> None:
     db.execute(SQL["expire"], {"now": now()})
     added = db.execute(SQL["add_repeat"], {
         "workspace": key.workspace, "scope": repeat.scope, "key": repeat.key, "digest": repeat.digest,
-        "conversation": key.conversation_id, "run_id": key.run_id, "expires_at": _stamp(repeat.expires_at),
+        "conversation": key.conversation_id, "run_id": key.run_id, "expires_at": stamp(repeat.expires_at),
     })  # fmt: skip
     if added.rowcount != 1:
         raise RepeatedKey
@@ -289,7 +290,7 @@ def _add_entries(db: sqlite3.Connection, key: RunKey, entries: Sequence[EntryRow
 def _end_run(db: sqlite3.Connection, key: RunKey, end: RunEnd) -> None:
     db.execute(SQL["end_run"], {
         "workspace": key.workspace, "run_id": key.run_id, "state": end.state, "model_calls": end.model_calls,
-        "usage": end.usage, "error": end.error, "code": end.code, "at": _stamp(end.ended_at),
+        "usage": end.usage, "error": end.error, "code": end.code, "at": stamp(end.ended_at),
     })  # fmt: skip
 
 

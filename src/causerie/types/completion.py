@@ -61,6 +61,11 @@ class CompletionArgs(Struct, kw_only=True):
         given = {name: value for name, value in msgspec.structs.asdict(other).items() if value is not UNSET}
         return msgspec.structs.replace(self, **given) if given else self
 
+    def completed(self) -> CompletionArgs:
+        """Return these with every member, null where there is none: so an agent shows them."""
+        members = {name: None if value is UNSET else value for name, value in msgspec.structs.asdict(self).items()}
+        return CompletionArgs(**(members | {"tool_choice": members["tool_choice"] or "auto"}))
+
 
 class ModerationConfigV1(Struct, kw_only=True):
     """A check by the nine categories of the first moderation model."""

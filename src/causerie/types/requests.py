@@ -7,9 +7,11 @@ fits the conversation is not known here.
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from causerie.errors import BadRequest, InvalidRequest
 
@@ -22,6 +24,8 @@ T = TypeVar("T")
 HandoffExecution = Literal["client", "server"]
 OnDisconnect = Literal["continue", "cancel"]
 AgentVersion = str | int
+Page = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+PageSize = Annotated[int, Meta(ge=1, le=1000)]
 
 MAX_DEPTH = 128
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*+"', re.DOTALL)
@@ -88,8 +92,8 @@ RunRequest = StartRequest | AppendRequest | RestartRequest
 class ListRequest(Struct, kw_only=True):
     """list: a page of conversations, newest first, whose metadata has every pair of `metadata`."""
 
-    page: int = 0
-    page_size: int = 100
+    page: Page = 0
+    page_size: PageSize = 100
     metadata: dict[str, Any] | None = None
 
 
@@ -115,6 +119,18 @@ def decode_request(data: bytes, kind: type[T]) -> T:
         return _convert(plain, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error, data) from None
+
+
+def decode_query(given: Mapping[str, Any], kind: type[T]) -> T:
+    """Make a request of query parameters; numbers and the like may come as text.
+
+    Raises:
+        InvalidRequest: a parameter is missing, unknown or wrong; its `loc` says which.
+    """
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(error, given, root="query") from None
 
 
 def invalid(error: msgspec.ValidationError, plain: Any = None, root: str = "body") -> InvalidRequest:

@@ -42,6 +42,13 @@ SELECT
      JOIN conversation ON conversation.workspace = segment.workspace AND conversation.id = segment.conversation
      WHERE segment.workspace = :workspace AND segment.owner = :id AND conversation.deleted_at IS NULL);
 
+-- name: agents
+SELECT workspace, id, version, created_at, updated_at, deleted_at FROM agent ORDER BY workspace, id;
+
+-- name: agent_versions
+SELECT version, name, body, created_at FROM agent_version
+WHERE workspace = :workspace AND agent = :id ORDER BY version;
+
 -- ---- what must not be
 
 -- name: lost_entries
@@ -59,7 +66,8 @@ SELECT workspace, thing, key FROM label
 WHERE NOT EXISTS (
     SELECT 1 FROM conversation
     WHERE conversation.workspace = label.workspace AND id = label.thing AND deleted_at IS NULL)
-  AND NOT EXISTS (SELECT 1 FROM agent WHERE agent.workspace = label.workspace AND id = label.thing);
+  AND NOT EXISTS (
+    SELECT 1 FROM agent WHERE agent.workspace = label.workspace AND id = label.thing AND deleted_at IS NULL);
 
 -- name: lost_runs
 SELECT workspace, conversation, id FROM run
@@ -156,3 +164,31 @@ WHERE run.state = 'failed' OR (run.state = 'running') <> (response IS NULL)
 SELECT workspace, id, '' FROM conversation
 WHERE deleted_at IS NOT NULL AND (
     run_id IS NOT NULL OR settings <> x'7b7d' OR name IS NOT NULL OR description IS NOT NULL OR metadata IS NOT NULL);
+
+-- name: lost_versions
+SELECT workspace, agent, version FROM agent_version
+WHERE NOT EXISTS (SELECT 1 FROM agent WHERE agent.workspace = agent_version.workspace AND id = agent_version.agent);
+
+-- name: lost_aliases
+SELECT workspace, agent, alias FROM agent_alias
+WHERE NOT EXISTS (
+    SELECT 1 FROM agent
+    WHERE agent.workspace = agent_alias.workspace AND id = agent_alias.agent AND deleted_at IS NULL);
+
+-- name: aliases_astray
+SELECT workspace, agent, alias FROM agent_alias
+WHERE NOT EXISTS (
+    SELECT 1 FROM agent_version
+    WHERE agent_version.workspace = agent_alias.workspace AND agent_version.agent = agent_alias.agent
+      AND agent_version.version = agent_alias.version);
+
+-- name: agents_without_current
+SELECT workspace, id, version FROM agent
+WHERE NOT EXISTS (
+    SELECT 1 FROM agent_version
+    WHERE agent_version.workspace = agent.workspace AND agent_version.agent = agent.id
+      AND agent_version.version = agent.version);
+
+-- name: agents_with_gaps
+SELECT workspace, agent, MAX(version) FROM agent_version
+GROUP BY workspace, agent HAVING MIN(version) <> 0 OR COUNT(*) <> MAX(version) + 1;
