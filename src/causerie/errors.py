@@ -36,16 +36,12 @@ CORRELATION_ID = "mistral-correlation-id"
 
 
 class CauserieError(Exception):
-    """Something went wrong in Causerie.
-
-    Attributes:
-        run: of an error that ended a client's `run` of functions, how far it had come; else None.
-    """
+    """Something went wrong in Causerie."""
 
     def __init__(self, message: str | None = None) -> None:
         """Take `message`, or the class's docstring when there is nothing more exact to say."""
-        self.message = message or (type(self).__doc__ or "").partition("\n\n")[0].strip()
-        self.run: Any = None
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.run: Any = None  # of an error that ended a client's `run` of functions: how far it had come
         super().__init__(self.message)
 
 
