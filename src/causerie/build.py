@@ -35,6 +35,7 @@ def build_engine(settings: Settings, *, toolsets: Mapping[str, Toolset] | None =
     """Return the engine that `settings` describe, not yet open."""
     bounds = Bounds(
         model_calls=settings.max_model_calls,
+        handoffs=settings.max_handoffs,
         seconds=settings.run_seconds,
         tool_seconds=settings.tool_seconds,
         tool_output_bytes=settings.max_tool_output_bytes,

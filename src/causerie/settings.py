@@ -129,6 +129,7 @@ class Settings(_Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True)
     rehearsal_script: Annotated[File | None, _says("What the rehearsal model plays; its own lines without one.")] = None
     max_body_bytes: Annotated[Bytes, _says("Longest request body; a longer one is a 413.")] = 32 * 1024 * 1024
     max_model_calls: Annotated[Count, _says("How often one run may call the model.")] = 32
+    max_handoffs: Annotated[Count, _says("How often one run may be handed over between agents.")] = 16
     run_seconds: Annotated[Seconds, _says("How long one run may take.")] = 600.0
     max_tool_output_bytes: Annotated[Bytes, _says("Longest output of a tool that the server runs.")] = 1024 * 1024
     tool_seconds: Annotated[Seconds, _says("How long one call of a tool that the server runs may take.")] = 60.0

@@ -174,7 +174,7 @@ def test_a_tool_that_runs_is_stopped(talk: Talk, model: Script, toolsets: dict[s
     messages = talk.goes_on()[4:] if name == "look" else talk.goes_on()[3:]
     if name == "act":
         assert [entry["type"] for entry in talk.entries[1:2]] == ["tool.execution"]
-        assert [message["role"] for message in messages] == ["assistant", "tool", "user"]
+        assert [message["role"] for message in messages] == ["assistant", "tool", "assistant", "user"]
         assert "unknown" in messages[1]["content"]
     else:
         assert frames[-2].json["discard"] == [frames[3].json["id"]]
@@ -196,7 +196,7 @@ def test_of_tools_that_run_together_what_was_done_is_kept(
     Reading(frames).check(talk.entries)
     assert [(entry["type"], entry["arguments"]) for entry in talk.entries] == [("tool.execution", '{"query": "x"}')]
     messages = talk.goes_on()
-    assert [message["role"] for message in messages[3:]] == ["assistant", "tool", "user"]
+    assert [message["role"] for message in messages[3:]] == ["assistant", "tool", "assistant", "user"]
     assert [call["id"] for call in messages[3]["tool_calls"]] == ["callAAAA1"]
 
 
@@ -247,7 +247,7 @@ def test_turns_that_were_complete_are_kept(talk: Talk, model: Script, meanwhile:
     assert [entry["type"] for entry in talk.entries] == ["message.output", "tool.execution"]
     assert (run["bounds"]["model_calls"], run["usage"]["prompt_tokens"]) == (2, 16)
     assert had.events[-2]["discard"] == []
-    assert [message["role"] for message in talk.goes_on()[3:]] == ["assistant", "tool", "user"]
+    assert [message["role"] for message in talk.goes_on()[3:]] == ["assistant", "tool", "assistant", "user"]
 
 
 def test_a_json_caller_gets_what_was_kept(talk: Talk, model: Script, meanwhile: Any) -> None:

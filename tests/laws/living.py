@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from causerie.errors import StoreUnavailable, UpstreamError
 from causerie.stores.sqlite import SQLiteStore
 from causerie.tools.base import ToolContext, ToolDefinition, ToolResult
 from causerie.types.tools import Tool
-from causerie.upstreams.base import CallDelta, Delta, ModelRequest, TextDelta, UsageDelta
+from causerie.upstreams.base import CallDelta, Delta, ModelRequest, TextDelta, Upstream, UsageDelta
 
 from .playing import flaws
 
@@ -76,8 +76,11 @@ class Nature:
 class Process:
     """One life of a server, in process."""
 
-    def __init__(self, path: Path, nature: Nature, *, adopt: bool, keep_seconds: float, cache_bytes: int) -> None:
-        """Open the database at `path`, whoever had it before."""
+    def __init__(
+        self, path: Path, nature: Nature, *, adopt: bool, keep_seconds: float, cache_bytes: int,
+        model: Callable[[Process], Upstream] | None = None, bounds: Bounds | None = None,
+    ) -> None:  # fmt: skip
+        """Open the database at `path`, whoever had it before; `model` makes who answers."""
         self.alive, self.fuse, self.heard = True, FOR_EVER, True
         self._nature, self._pending, self._buried = nature, 0, False
         self._parked: list[tuple[str, asyncio.Future[None]]] = []
@@ -91,8 +94,9 @@ class Process:
         self._store._read = self._read  # type: ignore[method-assign]
         tools = {"web_search": _Tools(ACT, self), "code_interpreter": _Tools(LOOK, self)}
         self.engine = Engine(
-            self._store, _Model(self), toolsets=tools, default_model="m", bounds=Bounds(model_calls=8),
-            keep_seconds=keep_seconds, cache_bytes=cache_bytes, beat_seconds=FOR_EVER,
+            self._store, (model or _Model)(self), toolsets=tools, default_model="m",
+            bounds=bounds or Bounds(model_calls=8), keep_seconds=keep_seconds, cache_bytes=cache_bytes,
+            beat_seconds=FOR_EVER,
         )  # fmt: skip
         self.do(self.engine.open(adopt=adopt))
 

@@ -86,6 +86,7 @@ def said(entry: dict[str, Any]) -> dict[str, Any]:
         "tool_call_id": entry.get("tool_call_id"),
         "arguments": entry.get("arguments"),
         "info": entry.get("info"),
+        "agents": [entry.get(name) for name in ("agent_id", "previous_agent_id", "next_agent_id")],
     }
 
 
@@ -95,6 +96,7 @@ def _joined(events: list[dict[str, Any]]) -> dict[str, Any]:
     arguments = [event["arguments"] for event in events if "arguments" in event]
     return said(
         {
+            **{name: value for event in reversed(events) for name, value in event.items() if name.endswith("agent_id")},
             **first,
             "type": first["type"].rpartition(".")[0],
             "content": [{"text": piece} if isinstance(piece, str) else piece for piece in pieces],

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 
 from causerie.engine import admission
@@ -16,6 +17,7 @@ from causerie.engine.admission import (
     check_restart,
     check_start,
     complete,
+    echoes,
     given_ids,
 )
 from causerie.errors import InvalidRequest
@@ -64,7 +66,7 @@ def refusal(check: Callable[[], Any]) -> InvalidRequest:
     return found.value
 
 
-def start(served: tuple[str, ...] = (), default: str | None = None, **fields: Any) -> str:
+def start(served: tuple[str, ...] = (), default: str | None = None, **fields: Any) -> str | None:
     """Check a start."""
     return check_start(StartRequest(**({"inputs": "a", "model": "m"} | fields)), default, served)
 
@@ -83,7 +85,8 @@ def test_the_model_is_the_one_that_was_asked_for_or_the_default(
     [
         ({"model": None}, ["model"]),
         ({"agent_id": "ag_1"}, ["agent_id"]),
-        ({"agent_id": "ag_1", "model": None}, ["agent_id"]),
+        ({"agent_id": "ag_1", "model": None, "instructions": ""}, ["instructions"]),
+        ({"agent_id": "ag_1", "model": None, "tools": []}, ["tools"]),
         ({"agent_version": 1}, ["agent_version"]),
         ({"guardrails": [GuardrailConfig()]}, ["guardrails"]),
         ({"inputs": ""}, ["inputs"]),
@@ -99,6 +102,28 @@ def test_the_model_is_the_one_that_was_asked_for_or_the_default(
 )
 def test_a_start_that_makes_no_sense_is_pointed_at(fields: dict[str, Any], loc: list[Any]) -> None:
     assert refusal(lambda: start(**fields)).loc == ("body", *loc)
+
+
+@pytest.mark.parametrize("version", [None, 1, "1", "stable"])
+def test_an_agent_brings_its_model(version: int | str | None) -> None:
+    assert start(model=None, agent_id="ag_1", agent_version=version) is None
+    assert start(model=None, agent_id="ag_1", agent_version=version, default="d") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "goes_on"),
+    [
+        ([HANDOFF], True), ([{"id": "handoff_1"}], True), ([HANDOFF, user()], True), ("on", False), ([], False),
+        (None, False), ([user(), HANDOFF], False), ([{"id": "handoff_2"}], False), ([{"next_agent_id": "c"}], False),
+        ([{"previous_agent_id": "b"}], False),
+    ],
+)  # fmt: skip
+def test_only_the_handoff_that_a_conversation_stopped_at_says_go_on(given: Any, goes_on: bool) -> None:
+    inputs = given
+    if isinstance(given, list):
+        inputs = [msgspec.structs.replace(HANDOFF, **one) if isinstance(one, dict) else one for one in given]
+    assert echoes(inputs, msgspec.structs.replace(HANDOFF, id="handoff_1")) is goes_on
+    assert not echoes(inputs, None)
 
 
 def test_what_is_on_offer_is_taken() -> None:
@@ -139,7 +164,6 @@ def test_confirmations_without_inputs_are_something_to_run_on() -> None:
 @pytest.mark.parametrize(
     ("fields", "loc"),
     [
-        ({"agent_version": "latest"}, "agent_version"),
         ({"guardrails": [GuardrailConfig()]}, "guardrails"),
         ({"metadata": {"a": "x" * 16_384}}, "metadata"),
     ],

@@ -307,3 +307,51 @@ def test_what_only_the_engine_needs_is_written_only_where_there_is_something() -
     assert private == encode({"upstream_id": "x"})
     assert history_module.decode(private, Private).upstream_id == "x"
     assert tool_message("x", "y") == b'{"role":"tool","tool_call_id":"x","content":"y"}'
+
+
+def handed(position: int, to: str = "b", *, ours: bool = True) -> EntryRow:
+    """The row of a handoff: one that the server made, or one that a caller told of."""
+    entry = AgentHandoffEntry(
+        id=f"handoff_{position}", created_at=AT, completed_at=AT, previous_agent_id="a", previous_agent_name="A",
+        next_agent_id=to, next_agent_name=to.upper(),
+    )  # fmt: skip
+    said = assistant_message("", [Call("call_1", "handoff_to_b", "{}")]) + b"," + tool_message("call_1", "Done.")
+    return row(entry, position, Rendered(said, 1), Private(epoch=0, event=1, output_index=0) if ours else None)
+
+
+def test_the_last_handoff_of_the_servers_says_who_acts() -> None:
+    begun = History().extended(asked(user("Go")))
+    assert (begun.agent, begun.handoff) == (None, None)
+    once = begun.extended([handed(2)])
+    assert once.agent == "b"
+    assert once.handoff is not None
+    assert once.handoff.id == "handoff_2"
+    assert once.can_run
+    twice = once.extended([handed(3, "c")])
+    assert twice.agent == "c"
+    on = twice.extended(asked(user("On"), of=twice))
+    assert (on.agent, on.handoff) == ("c", None)
+    assert on.extended([handed(5, "d", ours=False)]).agent == "c", "what a caller tells of is text"
+    assert begun.agent is None, "nothing that was there has changed"
+
+
+def test_a_handoff_that_a_caller_tells_of_hands_over_nothing() -> None:
+    told = History().extended(asked(user("Go"), HANDED))
+    assert (told.agent, told.handoff, told.can_run) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("before", "roles"),
+    [
+        ([handed(2)], ["user", "assistant", "tool", "assistant", "user", "user"]),
+        (asked(HANDED, of=History(head=1)), ["user", "assistant", "user", "user"]),
+        (asked(RAN, of=History(head=1)), ["user", "assistant", "tool", "assistant", "user", "user"]),
+        ([], ["user", "user", "user"]),
+    ],
+    ids=["handoff", "told handoff", "execution", "nothing"],
+)
+def test_a_user_never_speaks_right_after_a_result(before: list[EntryRow], roles: list[str]) -> None:
+    history = History().extended([*asked(user("Go")), *before])
+    more = history.extended(asked(user("On"), user("And on"), of=history))
+    assert [message["role"] for message in json.loads(b"[" + more.prompt + b"]")] == roles
+    assert more.prompt.startswith(history.prompt + b",")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,9 +12,17 @@ import pytest
 from causerie.engine.offer import Offer, offer
 from causerie.errors import InvalidRequest
 from causerie.tools.base import ToolContext, ToolDefinition, ToolResult
+from causerie.types.agents import Agent
 from causerie.types.tools import Function, FunctionTool, Tool, ToolConfiguration, WebSearchTool
 
 PATIENCE = 10.0
+
+
+def agent(name: str, id_: str, **more: Any) -> Agent:
+    """An agent that may be handed over to."""
+    at = datetime(2025, 3, 1, tzinfo=UTC)
+    given = {"version": 0, "versions": [0], "created_at": at, "updated_at": at, "deployment_chat": False}
+    return Agent(id=id_, name=name, model="m", source="api", **(given | more))
 
 
 class Two:
@@ -76,6 +85,19 @@ def test_a_configuration_chooses(configuration: ToolConfiguration | None, expect
     found = offered(WebSearchTool(tool_configuration=configuration))
     assert names(found) == expected
     assert sorted(found.served) == expected
+
+
+def test_handoffs_stand_among_the_other_tools_and_lead_to_agents() -> None:
+    ann, bob = agent("Ann", "ag_1", description="Knows rates."), agent("Bob", "ag_2")
+    found = asyncio.run(asyncio.wait_for(offer([function("abc"), function("rate")], TOOLSETS, [bob, ann]), PATIENCE))
+    assert names(found) == ["abc", "handoff_to_Ann", "handoff_to_Bob", "rate"]
+    assert found.handoffs == {"handoff_to_Ann": ann, "handoff_to_Bob": bob}
+    to_ann, to_bob = (tool["function"] for tool in json.loads(found.rendered or b"")[1:3])
+    assert "'Ann'" in to_ann["description"]
+    assert to_ann["description"].endswith("Knows rates.")
+    assert "None" not in to_bob["description"]
+    assert to_bob["parameters"] == {"type": "object", "properties": {}}
+    assert set(found.held) == {"handoff_to_Ann", "handoff_to_Bob"}
 
 
 @pytest.mark.parametrize("tools", [(function("search"), WebSearchTool()), (WebSearchTool(), WebSearchTool())])

@@ -32,6 +32,7 @@ SAMPLES: dict[str, tuple[str, Any, str]] = {
     "rehearsal_script": ("play.toml", "play.toml", '"play.toml"'),
     "max_body_bytes": ("1024", 1024, "1024"),
     "max_model_calls": ("3", 3, "3"),
+    "max_handoffs": ("2", 2, "2"),
     "run_seconds": ("60", 60.0, "60"),
     "max_tool_output_bytes": ("2048", 2048, "2048"),
     "tool_seconds": ("1.5", 1.5, "1.5"),

@@ -47,8 +47,8 @@ _PREFIX: dict[type, str] = {
 }
 
 
-def check_start(request: StartRequest, default_model: str | None, served: Collection[str]) -> str:
-    """See that a start makes sense by itself; return its model.
+def check_start(request: StartRequest, default_model: str | None, served: Collection[str]) -> str | None:
+    """See that a start makes sense by itself; return its model, None for an agent's.
 
     Args:
         default_model: what runs where the request names nothing.
@@ -59,13 +59,16 @@ def check_start(request: StartRequest, default_model: str | None, served: Collec
     """
     if request.model is not None and request.agent_id is not None:
         raise _wrong("Give either model or agent_id, not both: an agent brings its model.", "agent_id")
+    model = None if request.agent_id is not None else request.model or default_model
     if request.agent_id is not None:
-        raise _wrong("Agents are not offered by this server yet: start the conversation with a model.", "agent_id")
-    if request.agent_version is not None:
-        raise _wrong("agent_version goes with agent_id, which this server does not offer yet.", "agent_version")
-    model = request.model or default_model
-    if not model:
-        raise _wrong("Give a model: this server has no default (its operator can set one with --model).", "model")
+        _check_agents_own(request)
+    elif request.agent_version is not None:
+        raise _wrong("agent_version goes with agent_id, which is not given.", "agent_version")
+    elif not model:
+        raise _wrong(
+            "Give a model or an agent_id: this server has no default model (its operator can set one with --model).",
+            "model",
+        )  # fmt: skip
     _check_guardrails(request.guardrails)
     _check_tools(request.tools or [], served)
     check_metadata(request.metadata)
@@ -92,8 +95,6 @@ def check_restart(request: RestartRequest) -> None:
     Raises:
         InvalidRequest: it asks for what this server does not offer, or its metadata is too large.
     """
-    if not isinstance(request.agent_version, UnsetType) and request.agent_version is not None:
-        raise _wrong("Agents are not offered by this server yet: leave agent_version out.", "agent_version")
     _check_guardrails(_value(request.guardrails))
     check_metadata(_value(request.metadata))
     _check_inputs(request.inputs or [])
@@ -178,6 +179,16 @@ def complete(inputs: ConversationInputs | None, ids: Ids, clock: Clock) -> list[
     return found
 
 
+def echoes(inputs: ConversationInputs | None, handoff: AgentHandoffEntry | None) -> bool:
+    """Whether the first input is the handoff that the conversation stopped at: it says "go on", no more (O1)."""
+    if handoff is None or not inputs or isinstance(inputs, str):
+        return False
+    first = inputs[0]
+    if not isinstance(first, AgentHandoffEntry) or (isinstance(first.id, str) and first.id != handoff.id):
+        return False
+    return (first.previous_agent_id, first.next_agent_id) == (handoff.previous_agent_id, handoff.next_agent_id)
+
+
 def given_ids(inputs: ConversationInputs | None) -> list[tuple[int, str]]:
     """The ids that the caller chose, with their places."""
     if not inputs or isinstance(inputs, str):
@@ -191,6 +202,12 @@ def repeated_id(index: int, entry_id: str) -> InvalidRequest:
         f"The conversation already has an entry with the id '{entry_id}'. Leave the id out to get a new one.",
         loc=("body", "inputs", index, "id"), given=entry_id,
     )  # fmt: skip
+
+
+def _check_agents_own(request: StartRequest) -> None:
+    for field in ("instructions", "tools"):
+        if getattr(request, field) is not None:
+            raise _wrong(f"An agent brings its own {field}: change the agent, or leave the field out.", field)
 
 
 def _check_guardrails(guardrails: Sequence[Any] | None) -> None:

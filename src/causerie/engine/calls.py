@@ -15,7 +15,7 @@ from causerie.types.entries import ToolExecutionEntry
 
 from .emit import Pending
 from .journal import Journal
-from .offer import Served
+from .offer import Offer, Served
 from .plan import Bounds, Plan
 from .turn import Turn
 from .usage import count_tool
@@ -40,13 +40,13 @@ class ToolCalls:
         self._tasks: dict[str, asyncio.Task[ToolResult]] = {}
         self._made = Counter(_digest(one.function or one.name, one.arguments) for one in _executions(plan.outputs))
 
-    async def answer(self, calls: Sequence[Pending], turn: Turn) -> None:
+    async def answer(self, calls: Sequence[Pending], turn: Turn, offer: Offer) -> None:
         """Make the server's calls of a turn together; let their events leave entry by entry, in call order.
 
         Raises:
             BadRequest: a tool returned more than a run takes.
         """
-        served = self._plan.offer.served
+        served = offer.served
         named = [(call, self._reservation(call)) for call in calls if call.name in served]
         self._tasks = {}
         try:
@@ -57,25 +57,25 @@ class ToolCalls:
                 for call in calls:
                     if task := self._tasks.get(call.tool_call_id):
                         turn.start_execution(call, served[call.name].name)
-                        self._end(call, turn, await task)
-                    else:
+                        self._end(call, served[call.name].name, turn, await task)
+                    elif call.name not in offer.handoffs:
                         turn.publish(turn.emitter.rest(call))
         except BaseExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
 
-    def keep_effects(self, calls: Sequence[Pending], turn: Turn) -> None:
+    def keep_effects(self, calls: Sequence[Pending], turn: Turn, offer: Offer) -> None:
         """A cancel came between: what took effect, or may have, is kept, so that nobody asks for it again."""
         for call in calls:
             task = self._tasks.get(call.tool_call_id)
             if task is None or call.tool_call_id in turn.results:
                 continue
             ended = task.done() and not task.cancelled() and task.exception() is None
-            if ended or not self._plan.offer.served[call.name].repeatable:
-                turn.start_execution(call, self._plan.offer.served[call.name].name)
-                self._end(call, turn, task.result() if ended else ToolResult(error=CANCELLED))
+            served = offer.served[call.name]
+            if ended or not served.repeatable:
+                turn.start_execution(call, served.name)
+                self._end(call, served.name, turn, task.result() if ended else ToolResult(error=CANCELLED))
 
-    def _end(self, call: Pending, turn: Turn, result: ToolResult) -> None:
-        name = self._plan.offer.served[call.name].name
+    def _end(self, call: Pending, name: str, turn: Turn, result: ToolResult) -> None:
         turn.end_execution(call, name, result)
         count_tool(self._plan.usage, name, result)
 

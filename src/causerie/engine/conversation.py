@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import msgspec
 
+from causerie.errors import InvalidRequest
 from causerie.stores.base import ConversationRow
 from causerie.types.base import UNSET, Struct, UnsetType, decode, encode
 from causerie.types.completion import CompletionArgs, GuardrailConfig
+from causerie.types.requests import RestartRequest, StartRequest
 from causerie.types.responses import AgentConversation, ModelConversation
 from causerie.types.tools import Tool
 
@@ -48,6 +50,30 @@ def entity(row: ConversationRow) -> ModelConversation | AgentConversation:
         completion_args=settings.completion_args or CompletionArgs(), guardrails=settings.guardrails,
         name=_shown(row.name), description=_shown(row.description), metadata=metadata,
     )  # fmt: skip
+
+
+def of_start(request: StartRequest, model: str | None) -> ConversationSettings:
+    """Return what a start sets a conversation up with; `model` is None where an agent brings its own."""
+    return ConversationSettings(
+        model=model, agent_id=request.agent_id, agent_version=request.agent_version,
+        instructions=request.instructions, tools=request.tools, completion_args=request.completion_args,
+    )  # fmt: skip
+
+
+def of_branch(parent: ConversationSettings, request: RestartRequest) -> ConversationSettings:
+    """Return what a branch is set up with: what its parent is, but perhaps another version of its agent.
+
+    Raises:
+        InvalidRequest: it asks for a version, and there is no agent.
+    """
+    version = request.agent_version
+    if isinstance(version, UnsetType) or (version is None and parent.agent_id is None):
+        return parent
+    if parent.agent_id is None:
+        raise InvalidRequest(
+            "This conversation runs a model, not an agent: leave agent_version out.", loc=("body", "agent_version")
+        )
+    return msgspec.structs.replace(parent, agent_version=version)
 
 
 def encode_metadata(metadata: dict[str, object] | None) -> bytes | None:

@@ -12,9 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from causerie.ids import Clock, Ids
+from causerie.types.agents import Agent
 from causerie.types.base import UNSET, UnsetType
 from causerie.types.content import TextChunk, ThinkChunk
 from causerie.types.events import (
+    AgentHandoffDoneEvent,
+    AgentHandoffStartedEvent,
     FunctionCallEvent,
     MessageOutputEvent,
     OutputEvent,
@@ -76,9 +79,13 @@ class Emitter:
         self._next_index = first_index
         self.begin_turn(())
 
-    def begin_turn(self, server_tools: Collection[str]) -> None:
-        """Forget the last turn; calls of `server_tools` wait for the end of this one."""
-        self._server_tools = server_tools
+    def speak_as(self, model: str, agent_id: str | UnsetType) -> None:
+        """From the next turn on outputs are that model's and that agent's."""
+        self._model, self._agent_id = model, agent_id
+
+    def begin_turn(self, held: Collection[str]) -> None:
+        """Forget the last turn; calls of the names `held`, which are not the caller's, wait for the end of this one."""
+        self._held_names = held
         self._message_id = ""
         self._message_index = self._content_index = 0
         self._thinking = False
@@ -152,6 +159,21 @@ class Emitter:
             )
         ]  # fmt: skip
 
+    def handed_over(self, pending: Pending, previous: Agent, following: Agent) -> list[OutputEvent]:
+        """One agent hands the conversation over to another."""
+        now = self._clock.now()
+        pending.entry_id, pending.output_index = self._ids.new("handoff"), self._take_index()
+        return [
+            AgentHandoffStartedEvent(
+                created_at=now, output_index=pending.output_index, id=pending.entry_id,
+                previous_agent_id=previous.id, previous_agent_name=previous.name,
+            ),
+            AgentHandoffDoneEvent(
+                created_at=now, output_index=pending.output_index, id=pending.entry_id,
+                next_agent_id=following.id, next_agent_name=following.name,
+            ),
+        ]  # fmt: skip
+
     def _say(self, delta: TextDelta | ReasoningDelta, now: datetime) -> list[OutputEvent]:
         """Let what the model says leave, unless a call is half sent: its pieces cannot be interrupted."""
         if self._live is not None and not self._live.whole:
@@ -220,9 +242,9 @@ class Emitter:
         return self.rest(live)
 
     def _held(self, pending: Pending) -> bool:
-        """Whether a call stands before this one that is the server's own, or may turn out to be; or this one is."""
+        """Whether a call stands before this one that is not the caller's, or may turn out not to be; or this one is."""
         for one in self.calls.values():
-            if one.name in self._server_tools:
+            if one.name in self._held_names:
                 return True
             if one is pending:
                 return False

@@ -20,16 +20,16 @@ from causerie.upstreams.base import Upstream
 
 from . import admission
 from .agents import Agents
-from .conversation import ConversationSettings, encode_metadata, entity, settings_of
+from .conversation import encode_metadata, entity, of_branch, of_start, settings_of
 from .history import History, check, rows
 from .journal import Journal, NoJournal, StoredJournal
-from .offer import offer
 from .plan import Bounds, Plan, Request
 from .recent import Loaded
 from .repeats import Repeats
 from .replay import Answerable, Following
 from .run import Run
 from .runlog import Cursor
+from .speaker import Casting
 from .structured import Form
 from .supervisor import Supervisor
 
@@ -57,12 +57,13 @@ class Engine:
         self._default_model = default_model
         self._bounds = bounds or Bounds()
         self._ids, self._clock = ids or Ids(), clock or Clock()
+        self.agents = Agents(store, self._ids, self._clock, self._toolsets, self._check_serving)
+        self._casting = Casting(self.agents, self._toolsets)
         self._supervisor = Supervisor(
-            store, upstream, toolsets=self._toolsets, bounds=self._bounds, ids=self._ids, clock=self._clock,
+            store, upstream, casting=self._casting, bounds=self._bounds, ids=self._ids, clock=self._clock,
             cache_bytes=cache_bytes, keep_seconds=keep_seconds, beat_seconds=beat_seconds,
         )  # fmt: skip
         self._recent, self._runs = self._supervisor.recent, self._supervisor.runs
-        self.agents = Agents(store, self._ids, self._clock, self._toolsets, self._check_serving)
         self._repeats = Repeats(store, self._supervisor, self._clock)
 
     async def open(self, *, adopt: bool = False) -> None:
@@ -89,17 +90,14 @@ class Engine:
 
         Raises:
             InvalidRequest: the request is wrong by itself, or an input does not fit the ones before it.
+            NotFound: there is no such agent, or it has no such version.
             BadRequest: the inputs leave function calls without their results.
         """
         model = admission.check_start(request, self._default_model, self._toolsets)
         repeat = self._repeats.bound("start", key, request)
         if earlier := await self._repeats.earlier(workspace, repeat, stream=bool(request.stream)):
             return earlier
-        settings = ConversationSettings(
-            model=model, instructions=request.instructions, tools=request.tools,
-            completion_args=request.completion_args,
-        )  # fmt: skip
-        now = self._clock.now()
+        settings, now = of_start(request, model), self._clock.now()
         row = ConversationRow(
             workspace=workspace, id=self._ids.new("conv"), created_at=now, updated_at=now,
             settings=encode(settings), name=request.name, description=request.description,
@@ -115,7 +113,7 @@ class Engine:
         """Run a conversation on its history and new entries.
 
         Raises:
-            NotFound: there is no such conversation.
+            NotFound: there is no such conversation, or its agent was deleted.
             Conflict: it is running already.
             InvalidRequest: there is nothing to run on, or an input does not fit.
             BadRequest: function calls would be left without their results; nothing is stored.
@@ -132,7 +130,7 @@ class Engine:
             self._runs.check_free(workspace, conversation_id)
             loaded = self._recent.get(workspace, conversation_id) or loaded  # a run may have ended meanwhile
         admission.check_confirmations(request.tool_confirmations or [])
-        inputs = await self._new_entries(loaded.row, request.inputs)
+        inputs = await self._new_entries(loaded.row, request.inputs, loaded.history)
         return await self._run(loaded, inputs, request, "append", repeat)
 
     async def restart(
@@ -141,7 +139,7 @@ class Engine:
         """Branch a conversation after one of its entries and run the branch (D6). The original is untouched.
 
         Raises:
-            NotFound: there is no such conversation, or it has no such entry.
+            NotFound: there is no such conversation, it has no such entry, or its agent no such version.
             Conflict: the entry belongs to a run that has not ended.
             InvalidRequest: there is nothing to run on, or an input does not fit.
             BadRequest: function calls before the cut are left without their results.
@@ -153,16 +151,17 @@ class Engine:
             return earlier
         place = await self._locate(parent, request.from_entry_id)
         history = History().extended(await self._store.entries(workspace, parent.ranges(place.position)))
-        settings, now = settings_of(parent), self._clock.now()
-        metadata = request.metadata
+        settings, now, metadata = of_branch(settings_of(parent), request), self._clock.now(), request.metadata
+        if settings.agent_id is not None and not isinstance(request.agent_version, UnsetType):
+            await self.agents.resolve(workspace, settings.agent_id, settings.agent_version)  # also where it waits
         row = ConversationRow(
             workspace=workspace, id=self._ids.new("conv"), created_at=now, updated_at=now,
-            settings=parent.settings, name=parent.name, description=parent.description,
+            settings=encode(settings), name=parent.name, description=parent.description,
             metadata=parent.metadata if isinstance(metadata, UnsetType) else encode_metadata(metadata),
             head=place.position, segments=_segments(parent, place), parent_id=parent.id,
             parent_entry_id=request.from_entry_id,
         )  # fmt: skip
-        inputs = await self._new_entries(row, request.inputs)
+        inputs = await self._new_entries(row, request.inputs, history)
         if not inputs and not history.open and not history.can_run:
             raise InvalidRequest(
                 "Nothing to answer: the branch ends with an entry of the model's. Give inputs, or restart from a user "
@@ -257,17 +256,18 @@ class Engine:
     ) -> Answerable:  # fmt: skip
         """Begin a run and return it once its inputs are durable."""
         check(inputs, loaded.history)
-        row, stored, args = loaded.row, request.store is not False, loaded.settings.completion_args or CompletionArgs()
+        row, stored, settings = loaded.row, request.store is not False, loaded.settings
         override = None if operation == "start" else request.completion_args
         repeat = repeat if stored else None
+        first = loaded.history.agent or settings.agent_id
+        cast = await self._casting.cast(row.workspace, settings, first, override)
         plan = Plan(
             run_id=self._ids.new("run"), workspace=row.workspace, conversation_id=row.id, operation=operation,
-            model=loaded.settings.model or "", instructions=loaded.settings.instructions,
-            args=args.overridden_by(override), offer=await offer(loaded.settings.tools or [], self._toolsets),
-            history=loaded.history, inputs=rows(inputs, loaded.history), stream=bool(request.stream),
-            started_at=self._clock.now(), repeats=repeat is not None, repeat=repeat,
+            speaker=await cast.speaker(first), cast=cast, history=loaded.history,
+            inputs=rows(inputs, loaded.history), stream=bool(request.stream), started_at=self._clock.now(),
+            handoff_execution=request.handoff_execution or "server", repeats=repeat is not None, repeat=repeat,
         )  # fmt: skip
-        Form.of(plan.args, plan.offer.rendered)  # a schema that is none is refused before anything begins
+        Form.of(plan.speaker.args, plan.speaker.offer.rendered)  # a schema that is none is refused before anything begins
         self._check_serving()
         # From here to the run's registration nothing is awaited: nobody can come between.
         if repeat and (running := self._runs.repeated(row.workspace, repeat.scope, repeat.key)):
@@ -286,7 +286,10 @@ class Engine:
             raise self._supervisor.stopping
 
     def _run_start(self, plan: Plan, row: ConversationRow, override: CompletionArgs | None) -> RunStart:
-        request = Request(args=override, inputs=len(plan.inputs), stream=plan.stream, repeats=plan.repeats)
+        request = Request(
+            args=override, inputs=len(plan.inputs), agents=plan.cast.versions, handoffs=plan.handoff_execution,
+            stream=plan.stream, repeats=plan.repeats,
+        )  # fmt: skip
         return RunStart(
             run_id=plan.run_id, operation=plan.operation, conversation=row, head=plan.history.head,
             entries=plan.inputs, started_at=plan.started_at, announced=plan.stream,
@@ -310,11 +313,14 @@ class Engine:
             raise Conflict(f"Entry {entry_id} is still being written by run {run.id}. Restart from it when that ends.")
         raise NotFound(f"Conversation {parent.id} has no entry {entry_id}")
 
-    async def _new_entries(self, row: ConversationRow, inputs: ConversationInputs | None) -> Sequence[Entry]:
+    async def _new_entries(
+        self, row: ConversationRow, inputs: ConversationInputs | None, history: History
+    ) -> Sequence[Entry]:
+        echo = admission.echoes(inputs, history.handoff)
         for index, entry_id in admission.given_ids(inputs):
-            if await self._store.locate(row.workspace, row.ranges(), entry_id):
+            if (index or not echo) and await self._store.locate(row.workspace, row.ranges(), entry_id):
                 raise admission.repeated_id(index, entry_id)
-        return admission.complete(inputs, self._ids, self._clock)
+        return admission.complete(inputs, self._ids, self._clock)[echo:]
 
 
 def _segments(parent: ConversationRow, place: Place) -> tuple[Segment, ...]:

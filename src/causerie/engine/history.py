@@ -24,7 +24,7 @@ from causerie.types.entries import (
     ToolExecutionEntry,
 )
 
-from .prompt import Rendered, prefix_message, render, text_of
+from .prompt import Rendered, assistant_message, prefix_message, render, text_of
 
 MOST_PARTS = 64
 OPEN_CALLS = "Not the same number of function calls and responses"
@@ -64,6 +64,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
             prefix that waits for its answer.
         open: each open call's id outwards, with the upstream's id for it.
         last: the kind of the last entry; empty before the first.
+        agent: who the server handed over to last; None where it never did.
+        handoff: the last entry, where that is a handoff that the server made.
         prefix: what the next answer has to begin with, where the last entry asks for that.
     """
 
@@ -72,12 +74,15 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     loose: tuple[EntryRow, ...] = ()
     open: dict[str, str] = {}
     last: str = ""
+    agent: str | None = None
+    handoff: AgentHandoffEntry | None = None
     prefix: str | None = None
 
     def extended(self, rows: Sequence[EntryRow]) -> History:
         """Return the history with `rows` after it."""
         parts, loose = list(self.parts), list(self.loose)
         calls, prefix = dict(self.open), self.prefix
+        agent, handoff = self.agent, self.handoff
         for row in rows:
             private = decode(row.private, Private) if row.private else None
             if row.kind == "function.call" and row.tool_call_id:
@@ -85,6 +90,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
             elif row.kind == "function.result" and row.tool_call_id:
                 calls.pop(row.tool_call_id, None)
             prefix = text_of(decode(row.body, MessageInputEntry).content) if private and private.prefix else None
+            handoff = decode(row.body, AgentHandoffEntry) if _handed_over(row, private) else None
+            agent = handoff.next_agent_id if handoff else agent
             loose.append(row)
             if row.prompt is not None:
                 parts += _rendered(loose[: len(loose) - row.covers])
@@ -92,7 +99,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
                 loose = []
         return History(
             head=rows[-1].position if rows else self.head, parts=_compact(parts), loose=tuple(loose), open=calls,
-            last=rows[-1].kind if rows else self.last, prefix=prefix,
+            last=rows[-1].kind if rows else self.last, agent=agent, handoff=handoff, prefix=prefix,
         )  # fmt: skip
 
     @property
@@ -114,7 +121,12 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def can_run(self) -> bool:
         """Whether the model has something to answer without more input (O4)."""
-        return not self.open and (self.last in ("message.input", "function.result"))
+        return not self.open and (self.last in ("message.input", "function.result") or self.handoff is not None)
+
+    @property
+    def ends_with_result(self) -> bool:
+        """Whether the last chat message is what came of a call, and nobody has answered it."""
+        return not self.open and (self.last in ("function.result", "tool.execution") or self.handoff is not None)
 
 
 def check(entries: Sequence[Entry], history: History) -> None:
@@ -142,6 +154,9 @@ def rows(entries: Sequence[Entry], history: History) -> list[EntryRow]:
     """Turn entries that a caller handed in, complete with ids, into rows that follow `history`."""
     ids = dict(history.open)
     rendered = dict(_ends(render(entries, ids), 0))
+    if history.ends_with_result and entries and _is_users(entries[0]):
+        # Some servers refuse a user who speaks right after a result: somebody has to have answered that.
+        rendered[0] = Rendered(assistant_message("") + b"," + rendered[0].prompt, 1)
     found = list[EntryRow]()
     for index, entry in enumerate(entries):
         last = index == len(entries) - 1
@@ -159,6 +174,15 @@ def row(entry: Entry, position: int, rendered: Rendered | None, private: Private
         prompt=rendered.prompt if rendered else None, covers=rendered.covers if rendered else 0,
         private=encode(private) if private and private != Private() else None,
     )  # fmt: skip
+
+
+def _is_users(entry: Entry) -> bool:
+    return isinstance(entry, MessageInputEntry) and entry.role == "user"
+
+
+def _handed_over(row: EntryRow, private: Private | None) -> bool:
+    # Handoffs among inputs are somebody else's: text, which hands over nothing.
+    return row.kind == "agent.handoff" and private is not None and private.epoch is not None
 
 
 def _compact(parts: list[bytes]) -> tuple[bytes, ...]:

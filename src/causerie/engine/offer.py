@@ -1,15 +1,17 @@
-"""Which tools a run offers to the model: the caller's functions and what the server's toolsets have."""
+"""Which tools a run offers to the model: the caller's functions, what the server's toolsets have, and handoffs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from causerie.errors import InvalidRequest
 from causerie.tools.base import ToolDefinition, Toolset
+from causerie.types.agents import Agent
 from causerie.types.base import UnsetType
 from causerie.types.tools import ConnectorTool, Function, FunctionTool, Tool, ToolConfiguration
 
+from . import handoffs
 from .prompt import function_tools
 
 
@@ -22,14 +24,28 @@ class Served(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """What the model may call: rendered for the upstream, and who answers for the names that the server runs."""
+    """What the model may call: rendered for the upstream, and who answers for the names that are not the caller's.
+
+    Attributes:
+        served: the tools that the server runs.
+        handoffs: for each name of a handoff, the agent that it leads to.
+    """
 
     rendered: bytes | None
     served: Mapping[str, Served]
+    handoffs: Mapping[str, Agent] = {}
+
+    @property
+    def held(self) -> Collection[str]:
+        """The names whose calls do not leave as they come in: they are not the caller's."""
+        return {**self.served, **self.handoffs}
 
 
-async def offer(tools: Sequence[Tool], toolsets: Mapping[str, Toolset]) -> Offer:
-    """Collect the tools of a conversation.
+async def offer(tools: Sequence[Tool], toolsets: Mapping[str, Toolset], targets: Sequence[Agent] = ()) -> Offer:
+    """Collect the tools of a model or an agent.
+
+    Args:
+        targets: the agents that may be handed over to.
 
     Raises:
         InvalidRequest: two tools have the same name.
@@ -48,7 +64,9 @@ async def offer(tools: Sequence[Tool], toolsets: Mapping[str, Toolset]) -> Offer
     names = [function.name for function in functions]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InvalidRequest(f"Two tools are called '{min(twice)}'; names must differ.", loc=("body", "tools"))
-    return Offer(function_tools(functions), served)
+    handing = handoffs.names(targets, names)
+    functions += [handoffs.function(name, target) for name, target in handing.items()]
+    return Offer(function_tools(functions), served, handing)
 
 
 def _configured(definitions: Sequence[ToolDefinition], tool: Tool) -> Sequence[ToolDefinition]:

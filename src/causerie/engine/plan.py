@@ -10,17 +10,19 @@ import msgspec
 from causerie.stores.base import EntryRow, Operation, Repeat
 from causerie.types.base import encode
 from causerie.types.completion import CompletionArgs
+from causerie.types.requests import HandoffExecution
 from causerie.types.responses import ConversationUsageInfo
 
 from .history import History
-from .offer import Offer
 from .runlog import Numbered
+from .speaker import Cast, Speaker
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """What a run may use; passing one ends it as failed, with a message that names the setting."""
 
     model_calls: int = 32
+    handoffs: int = 16
     seconds: float = 600
     tool_seconds: float = 60
     tool_output_bytes: int = 1024 * 1024
@@ -32,10 +34,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         args: the override for this run alone.
         inputs: how many of the entries beyond the head came from the caller.
+        agents: the version of each agent that the run may come to speak as.
+        handoffs: whether a handoff ends the run, for the client to see to, or the run goes on as the next agent.
     """
 
     args: CompletionArgs | None = None
     inputs: int = 0
+    agents: dict[str, int] = {}
+    handoffs: HandoffExecution = "server"
     stream: bool = False
     repeats: bool = False
 
@@ -47,7 +53,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         history: what there was before the inputs.
         inputs: the new entries, as rows.
         outputs: what an earlier owner of the run had made durable; `missed` is that as events.
-        model_calls, usage: what that owner had used.
+        model_calls, handoffs, usage: what that owner had used.
+        speaker: as whom the model is asked first.
+        cast: as whom the run may come to ask it.
+        handoff_execution: whether a handoff ends the run, for the client to see to.
         stream: whether the caller wants pieces; otherwise the upstream may be asked for a plain answer (D9).
         repeats: whether the answer is kept for a retry under the same idempotency key: `repeat`, while that is known.
     """
@@ -56,14 +65,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     workspace: str
     conversation_id: str
     operation: Operation
-    model: str
-    instructions: str | None
-    args: CompletionArgs
-    offer: Offer
+    speaker: Speaker
+    cast: Cast
     history: History
     inputs: Sequence[EntryRow]
     stream: bool
     started_at: datetime
+    handoff_execution: HandoffExecution = "server"
     repeats: bool = False
     repeat: Repeat | None = None
     adopted: bool = False
@@ -71,6 +79,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     missed: Sequence[Numbered] = ()
     first_index: int = 0
     model_calls: int = 0
+    handoffs: int = 0
     usage: ConversationUsageInfo = msgspec.field(default_factory=ConversationUsageInfo)
 
 

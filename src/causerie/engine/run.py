@@ -36,15 +36,14 @@ from causerie.types.events import (
 )
 from causerie.upstreams.base import Delta, ModelRequest, Upstream, UsageDelta
 
+from .acting import Acting
 from .calls import ToolCalls
 from .emit import Emitter
 from .history import History
 from .journal import Journal
 from .plan import Bounds, Outcome, Plan, response_body
-from .prompt import messages
 from .replay import Following
 from .runlog import RunLog
-from .step import CallTools, next_step
 from .structured import asked
 from .turn import Turn
 from .usage import count_model
@@ -65,7 +64,11 @@ class Run:
         self.begun: asyncio.Future[CauserieError | None] = asyncio.get_running_loop().create_future()
         self.outcome: asyncio.Future[Outcome | CauserieError] = asyncio.get_running_loop().create_future()
         self._journal, self._upstream, self._clock, self._bounds = journal, upstream, clock, bounds
-        emitter = Emitter(ids, clock, model=plan.model, taken=plan.history.open, first_index=plan.first_index)
+        self._acting = Acting(plan, bounds)
+        emitter = Emitter(
+            ids, clock, model=plan.speaker.model, agent_id=plan.speaker.agent_id, taken=plan.history.open,
+            first_index=plan.first_index,
+        )  # fmt: skip
         self._turn = Turn(emitter, self.log, clock)
         self._tools = ToolCalls(plan, journal, bounds)
         self._history = plan.history.extended([*plan.inputs, *plan.outputs])
@@ -85,6 +88,11 @@ class Run:
     def conversation_id(self) -> str:
         """The conversation that it belongs to."""
         return self.plan.conversation_id
+
+    @property
+    def handoffs(self) -> int:
+        """How often it was handed over between agents."""
+        return self._acting.handoffs
 
     def start(self, ended: Callable[[Outcome | CauserieError], None]) -> None:
         """Set the run going in a task of its own; `ended` is told of its outcome before anybody else is."""
@@ -208,14 +216,16 @@ class Run:
                     turn.publish(emitter.feed(batch))
             turn.publish(emitter.end_turn())
             calls = emitter.ordered_calls
-            step = next_step(calls, self.plan.offer.served)
+            step = self._acting.next_step(calls)
             if calls:
-                await self._tools.answer(calls, turn)
+                await self._tools.answer(calls, turn, self._acting.offer)
+                self._acting.hand_over(step, calls, turn)
             rows = turn.rows(turn.close(), calls, self._history)
             count_model(self._usage, emitter.usage)
-            if not isinstance(step, CallTools):
+            if not self._acting.goes_on(step):
                 return await self._commit(rows, "done")
             await self._write(rows)
+            await self._acting.follow(step, emitter)
         raise self._exhausted()
 
     def _again(self, used: UsageDelta | None) -> None:
@@ -232,16 +242,9 @@ class Run:
         )
 
     def _request(self) -> ModelRequest:
-        self._turn.emitter.begin_turn(self.plan.offer.served)
+        self._turn.emitter.begin_turn(self._acting.offer.held)
         self.model_calls += 1
-        history, args = self._history, self.plan.args
-        if self.model_calls > 1 and args.tool_choice in ("any", "required"):
-            # A demand for a call is met by the first; repeated with its results, the model could never answer.
-            args = msgspec.structs.replace(args, tool_choice="auto")
-        return ModelRequest(
-            model=self.plan.model, messages=messages(self.plan.instructions, history.parts, history.tail()),
-            tools=self.plan.offer.rendered, args=args, stream=self.plan.stream, prefix=history.prefix,
-        )  # fmt: skip
+        return self._acting.request(self._history, stream=self.plan.stream)
 
     async def _first(self, deltas: AsyncGenerator[list[Delta], None]) -> None:
         """Ask the model while the inputs are being committed; let nothing leave before they are (D4)."""
@@ -307,7 +310,7 @@ class Run:
         """Keep what is whole and what the model has written; let go of calls that nobody will answer."""
         await self._begin()
         turn = self._turn
-        self._tools.keep_effects(turn.emitter.ordered_calls, turn)
+        self._tools.keep_effects(turn.emitter.ordered_calls, turn, self._acting.offer)
         answered = [call for call in turn.emitter.ordered_calls if call.tool_call_id in turn.results]
         whole = {call.entry_id for call in answered}
         kept = [one for one in turn.close() if isinstance(one, MessageOutputEntry) or one.id in whole]
@@ -359,8 +362,8 @@ class Run:
         self, state: RunState, *, error: str | None = None, code: int | None = None, response: bytes | None = None
     ) -> RunEnd:
         return RunEnd(
-            ended_at=self._clock.now(), state=state, model_calls=self.model_calls, usage=encode(self._usage),
-            error=error, code=code, response=response,
+            ended_at=self._clock.now(), state=state, model_calls=self.model_calls, handoffs=self.handoffs,
+            usage=encode(self._usage), error=error, code=code, response=response,
         )  # fmt: skip
 
     def _report(self, outcome: Outcome | CauserieError) -> None:
@@ -370,9 +373,10 @@ class Run:
         elif outcome.cancelled:
             event = "run.cancelled"
         log.info(
-            event, run_id=self.id, conversation_id=self.conversation_id,
-            workspace=self.plan.workspace, operation=self.plan.operation, model=self.plan.model,
-            model_calls=self.model_calls, outputs=len(self._outputs), prompt_tokens=self._usage.prompt_tokens,
+            event, run_id=self.id, conversation_id=self.conversation_id, workspace=self.plan.workspace,
+            operation=self.plan.operation, model=self._acting.speaker.model,
+            agent_id=self._acting.speaker.agent_id or None, model_calls=self.model_calls, handoffs=self.handoffs,
+            outputs=len(self._outputs), prompt_tokens=self._usage.prompt_tokens,
             completion_tokens=self._usage.completion_tokens,
             milliseconds=round((self._clock.monotonic() - self._started_at) * 1000, 1),
             **({"error": outcome.message} if isinstance(outcome, CauserieError) else {}),

@@ -1,4 +1,4 @@
-"""What a turn ends in: exactly one of three. Pure; the loop only does what it is told here."""
+"""What a turn ends in: exactly one of four. Pure; the loop only does what it is told here."""
 
 from __future__ import annotations
 
@@ -16,17 +16,27 @@ class CallTools(NamedTuple):
     """The model called tools of the server's only; it is asked again with their results."""
 
 
+class HandOver(NamedTuple):
+    """The agent handed the conversation over; the next one is asked, unless the caller wants to see to that."""
+
+    call: Pending
+
+
 class AwaitCaller(NamedTuple):
     """The model called functions that the caller answers; the run is done, and the conversation waits."""
 
 
-Step = Finish | CallTools | AwaitCaller
+Step = Finish | CallTools | HandOver | AwaitCaller
 
 
-def next_step(calls: Sequence[Pending], server_tools: Collection[str]) -> Step:
-    """Say what follows a turn that made `calls`."""
+def next_step(calls: Sequence[Pending], server_tools: Collection[str], handoffs: Collection[str] = ()) -> Step:
+    """Say what follows a turn that made `calls`.
+
+    Results go to the agent that asked for them, so a function of the caller's comes before a handoff beside it.
+    """
     if not calls:
         return Finish()
-    if all(call.name in server_tools for call in calls):
-        return CallTools()
-    return AwaitCaller()
+    if not all(call.name in server_tools or call.name in handoffs for call in calls):
+        return AwaitCaller()
+    handed_over = next((call for call in calls if call.name in handoffs), None)
+    return CallTools() if handed_over is None else HandOver(handed_over)

@@ -6,7 +6,7 @@ The engine begins runs; everything that is done to a run later, by its id, is do
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import structlog
 
@@ -22,7 +22,6 @@ from causerie.errors import (
 )
 from causerie.ids import Clock, Ids
 from causerie.stores.base import BEYOND, ConversationRow, EntryRow, Range, Recalled, RunEnd, RunRow, RunState, Store
-from causerie.tools.base import Toolset
 from causerie.types.base import decode
 from causerie.types.responses import ConversationRun, ConversationUsageInfo, RunBounds, RunError
 from causerie.upstreams.base import Upstream
@@ -36,6 +35,7 @@ from .replay import Following, Replay
 from .resume import caught_up, last_events
 from .run import Run
 from .runlog import Cursor
+from .speaker import Casting
 
 log = structlog.get_logger("causerie.engine")
 MOST_RUNS = 100
@@ -45,8 +45,8 @@ class Supervisor:
     """The runs of one engine."""
 
     def __init__(
-        self, store: Store, upstream: Upstream, *, toolsets: Mapping[str, Toolset], bounds: Bounds, ids: Ids,
-        clock: Clock, cache_bytes: int, keep_seconds: float, beat_seconds: float,
+        self, store: Store, upstream: Upstream, *, casting: Casting, bounds: Bounds, ids: Ids, clock: Clock,
+        cache_bytes: int, keep_seconds: float, beat_seconds: float,
     ) -> None:  # fmt: skip
         """Take the ports.
 
@@ -56,7 +56,7 @@ class Supervisor:
         """
         self.recent = Recent(cache_bytes)
         self.runs = Runs(clock, seconds=keep_seconds)
-        self._store, self._upstream, self._toolsets = store, upstream, toolsets
+        self._store, self._upstream, self._casting = store, upstream, casting
         self._bounds, self._ids, self._clock = bounds, ids, clock
         self._beat_seconds = beat_seconds
         self._untaken: dict[tuple[str, str], Run] = {}
@@ -165,7 +165,7 @@ class Supervisor:
         return ConversationRun(
             id=run.id, conversation_id=run.conversation_id, operation=plan.operation, state=state,
             started_at=plan.started_at, ended_at=None if outcome is None else now,
-            bounds=self._used(run.model_calls, (now - plan.started_at).total_seconds()), usage=plan.usage,
+            bounds=self._used(run, (now - plan.started_at).total_seconds()), usage=plan.usage,
             error=_error(outcome) if isinstance(outcome, CauserieError) else None,
         )  # fmt: skip
 
@@ -217,7 +217,7 @@ class Supervisor:
         except Conflict:
             return self.runs.find(found.workspace, found.conversation_id, found.id)
         try:
-            loaded, plan = await adopted_plan(self._store, found, key, self._toolsets, self._clock)
+            loaded, plan = await adopted_plan(self._store, found, key, self._casting, self._clock)
         except InvalidRequest as error:
             end = RunEnd(ended_at=self._clock.now(), state="failed", error=error.message, code=error.status_code)
             await StoredJournal(self._store, found.head, key).fail(end)
@@ -261,15 +261,15 @@ class Supervisor:
         return ConversationRun(
             id=row.id, conversation_id=row.conversation_id, operation=row.operation, state=row.state,
             started_at=row.started_at, ended_at=row.ended_at,
-            bounds=self._used(run.model_calls if run else row.model_calls, seconds),
+            bounds=self._used(run or row, seconds),
             usage=decode(row.usage, ConversationUsageInfo) if row.usage else ConversationUsageInfo(),
             error=RunError(code=row.code or 500, message=row.error) if row.error else None,
         )  # fmt: skip
 
-    def _used(self, model_calls: int, seconds: float) -> RunBounds:
+    def _used(self, run: Run | RunRow, seconds: float) -> RunBounds:
         return RunBounds(
-            model_calls=model_calls, max_model_calls=self._bounds.model_calls, seconds=round(seconds, 3),
-            max_seconds=self._bounds.seconds,
+            model_calls=run.model_calls, max_model_calls=self._bounds.model_calls, handoffs=run.handoffs,
+            max_handoffs=self._bounds.handoffs, seconds=round(seconds, 3), max_seconds=self._bounds.seconds,
         )  # fmt: skip
 
     async def _beat(self) -> None:

@@ -131,6 +131,7 @@ class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime
     state: RunState = "done"
     model_calls: int = 0
+    handoffs: int = 0
     usage: bytes | None = None
     error: str | None = None
     code: int | None = None
@@ -149,6 +150,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     head: int
     request: bytes
     model_calls: int
+    handoffs: int
     usage: bytes | None
     error: str | None
     code: int | None

@@ -82,10 +82,11 @@ def conversation(db: sqlite3.Connection, workspace: str, row: Any) -> Conversati
 
 def run(row: Any) -> RunRow:
     """Make a `RunRow` of what was selected."""
-    workspace, id_, owner, operation, state, fence, head, request, calls, usage, error, code, started, ended = row
+    workspace, id_, owner, operation, state, fence, head, request, *used, error, code, started, ended = row
+    calls, handoffs, usage = used
     return RunRow(
         workspace=workspace, id=id_, conversation_id=owner, operation=operation, state=state, fence=fence, head=head,
-        request=request, model_calls=calls, usage=usage, error=error, code=code,
+        request=request, model_calls=calls, handoffs=handoffs, usage=usage, error=error, code=code,
         started_at=datetime.fromisoformat(started), ended_at=datetime.fromisoformat(ended) if ended else None,
     )  # fmt: skip
 
@@ -129,7 +130,8 @@ def journal(db: sqlite3.Connection, key: RunKey, entries: Sequence[EntryRow], pr
     _check_right(db, key)
     _add_entries(db, key, entries)
     db.execute(SQL["progress"], {
-        "workspace": key.workspace, "run_id": key.run_id, "model_calls": progress.model_calls, "usage": progress.usage,
+        "workspace": key.workspace, "run_id": key.run_id, "model_calls": progress.model_calls,
+        "handoffs": progress.handoffs, "usage": progress.usage,
     })  # fmt: skip
 
 
@@ -290,7 +292,7 @@ def _add_entries(db: sqlite3.Connection, key: RunKey, entries: Sequence[EntryRow
 def _end_run(db: sqlite3.Connection, key: RunKey, end: RunEnd) -> None:
     db.execute(SQL["end_run"], {
         "workspace": key.workspace, "run_id": key.run_id, "state": end.state, "model_calls": end.model_calls,
-        "usage": end.usage, "error": end.error, "code": end.code, "at": stamp(end.ended_at),
+        "handoffs": end.handoffs, "usage": end.usage, "error": end.error, "code": end.code, "at": stamp(end.ended_at),
     })  # fmt: skip
 
 

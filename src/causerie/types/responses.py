@@ -83,6 +83,8 @@ class RunBounds(Struct, kw_only=True):
 
     model_calls: int
     max_model_calls: int
+    handoffs: int
+    max_handoffs: int
     seconds: float
     max_seconds: float
 

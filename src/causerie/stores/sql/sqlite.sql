@@ -91,21 +91,22 @@ WHERE workspace = :workspace AND scope = :scope AND key = :key AND expires_at > 
 DELETE FROM idempotency WHERE expires_at <= :now;
 
 -- name: progress
-UPDATE run SET model_calls = :model_calls, usage = :usage WHERE workspace = :workspace AND id = :run_id;
+UPDATE run SET model_calls = :model_calls, handoffs = :handoffs, usage = :usage
+WHERE workspace = :workspace AND id = :run_id;
 
 -- name: unfinished
-SELECT workspace, id, conversation, operation, state, fence, head, request, model_calls, usage, error, code,
-    started_at, ended_at
+SELECT workspace, id, conversation, operation, state, fence, head, request, model_calls, handoffs, usage, error,
+    code, started_at, ended_at
 FROM run WHERE state = 'running' ORDER BY id;
 
 -- name: runs
-SELECT workspace, id, conversation, operation, state, fence, head, request, model_calls, usage, error, code,
-    started_at, ended_at
+SELECT workspace, id, conversation, operation, state, fence, head, request, model_calls, handoffs, usage, error,
+    code, started_at, ended_at
 FROM run WHERE workspace = :workspace AND conversation = :id ORDER BY id DESC LIMIT :limit;
 
 -- name: run
-SELECT workspace, id, conversation, operation, state, fence, head, request, model_calls, usage, error, code,
-    started_at, ended_at
+SELECT workspace, id, conversation, operation, state, fence, head, request, model_calls, handoffs, usage, error,
+    code, started_at, ended_at
 FROM run WHERE workspace = :workspace AND conversation = :id AND id = :run_id;
 
 -- name: take_over
@@ -153,7 +154,8 @@ WHERE workspace = :workspace AND id = :id AND fence = :fence AND run_id = :run_i
 
 -- name: end_run
 UPDATE run
-SET state = :state, model_calls = :model_calls, usage = :usage, error = :error, code = :code, ended_at = :at
+SET state = :state, model_calls = :model_calls, handoffs = :handoffs, usage = :usage, error = :error, code = :code,
+    ended_at = :at
 WHERE workspace = :workspace AND id = :run_id AND state = 'running';
 
 -- name: take_back
