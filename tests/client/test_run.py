@@ -143,6 +143,13 @@ def test_a_later_run_goes_on_in_the_conversation(runner: Runner, model: Script) 
     assert told(model) == ["2.5% on x", '{"zone":"UTC"}']
 
 
+@pytest.mark.parametrize("args", [{"tool_choice": "required"}, models.CompletionArgs(tool_choice="any")])
+def test_a_demand_for_a_call_is_met_by_the_first(runner: Runner, model: Script, args: Any) -> None:
+    model.calls(RATE)
+    assert runner.run("Which rate?", completion_args=args).text == "Answer 2"
+    assert [request.json["tool_choice"] for request in model.requests] == ["required", "auto"]
+
+
 @pytest.mark.parametrize("most", [1, 3])
 def test_calls_are_made_together_but_not_too_many(runner: Runner, model: Script, most: int) -> None:
     """Three calls, sync and async, meet where they may; where one may be made at a time, no two ever do."""
@@ -299,6 +306,9 @@ def test_thoughts_and_files_are_not_text(connect: Connect) -> None:
     ({"inputs": "x", "max_turns": 0}, "1 or more"), ({"inputs": "x", "concurrency": 0}, "1 or more"),
     ({"inputs": "x", "resume": RunResult()}, "brings its conversation"), ({"inputs": "x", "surprise": 1}, "surprise"),
     ({"conversation_id": "conv_1", "resume": {}}, "brings its conversation"),
+    ({"inputs": "x", "conversation_id": "conv_1", "model": "m", "tools": []}, "leave model, tools out"),
+    ({"resume": RunResult(conversation_id="conv_1"), "name": None}, "leave name out"),
+    ({"inputs": "x", "decisions": {"callAAAA1": True}}, "callAAAA1 do not"),
     ({"inputs": "x", "functions": [print]}, "cannot be passed"), ({"inputs": "x", "output": complex}, "complex"),
     ({"inputs": "x", "functions": [Function(fixed, name="a"), Function(fixed, name="a")]}, "same name"),
 ])  # fmt: skip

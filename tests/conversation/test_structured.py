@@ -93,7 +93,13 @@ def ids(answer: Answer) -> str:
     return str(body["conversation_id"])
 
 
-@pytest.mark.parametrize("draft", [DRAFT, BAD, "", "[]", "null", "NaN", f"```json\n{GOOD}\n```", f"{GOOD} {GOOD}"])
+NO_FORM = [
+    *(DRAFT, BAD, "", "[]", "null", "NaN", "1e400", '"\\ud800"', f"```json\n{GOOD}\n```", f"{GOOD} {GOOD}"),
+    *("[" * depth + "]" * depth for depth in (900, 5000)),
+]
+
+
+@pytest.mark.parametrize("draft", NO_FORM, ids=lambda draft: draft[:20])
 def test_a_draft_without_the_form_is_dropped_before_anybody_sees_it(raw: Raw, model: Script, draft: str) -> None:
     model.reply(Reasoning("Hm."), *map(Text, draft))
     model.say(GOOD)
@@ -131,6 +137,13 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more(raw: Raw, model: Scr
     assert '"2.5" is not of type "number" (at $.rate)' in repair.messages[-1]["content"]
     assert [output["content"] for output in answer.json["outputs"]] == [GOOD]
     assert answer.json["usage"]["total_tokens"] == 3 * 19
+
+
+def test_what_a_complaint_repeats_of_the_answer_has_an_end(raw: Raw, model: Script) -> None:
+    for text in (DRAFT, json.dumps({"rate": "x" * 10_000}), GOOD):
+        model.say(text)
+    assert start(raw, model).status == 200
+    assert len(model.last.messages[-1]["content"]) < 1000
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -27,6 +27,7 @@ _REPAIR = (
     "That is not the answer that was asked for: {problem}. "
     "Answer again with JSON that fits the schema, and with nothing else."
 )
+_LONGEST = 500  # characters of what a message repeats of the answer
 # A pattern that needs more steps than this was not made to be matched.
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000)
 
@@ -67,11 +68,15 @@ class Form:
             plain = msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError):
             return "it is not JSON"
-        error = next(iter(self._validator.iter_errors(plain)), None)
+        try:
+            error = next(iter(self._validator.iter_errors(plain)), None)
+        except ValueError as trouble:  # nested deeper than anybody meant
+            return f"it cannot be checked ({trouble})"
         if error is None:
             return None
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
-        return f"{error.message} (at ${where})"
+        told = error.message if len(error.message) <= _LONGEST else error.message[:_LONGEST] + "…"
+        return f"{told} (at ${where})"
 
 
 def asked(upstream: Upstream, request: ModelRequest, again: Again) -> AsyncGenerator[list[Delta], None]:

@@ -34,7 +34,6 @@ from .steps import Ask, Decide, Job, Next, Open, Perform, Step, Steps
 _EVENTS = get_args(Event)
 _OF_A_START = (
     "model", "agent_id", "agent_version", "instructions", "guardrails", "name", "description", "metadata",
-    "handoff_execution",
 )  # fmt: skip
 _OF_EVERY_REQUEST = ("retries", "server_url", "timeout_ms", "http_headers")
 MOST_TURNS = 32
@@ -93,29 +92,31 @@ class Plan:
         self.shape: Shape[Any] | None = None if self.output is None else Shape(self.output)
 
     def begun(self) -> RunResult[Any]:
-        """Return what the run begins with."""
-        if isinstance(self.resume, RunResult):
-            return self.resume
-        if self.resume is not None:
-            return RunResult.from_dict(self.resume)
-        return RunResult(conversation_id=self.conversation_id)
+        """Return what the run begins with.
+
+        Raises:
+            TypeError: it goes on in a conversation, and something was given that only a start takes.
+        """
+        if isinstance(self.resume, Mapping):
+            result = RunResult[Any].from_dict(self.resume)
+        else:
+            result = self.resume or RunResult(conversation_id=self.conversation_id)
+        late = [name for name in (*_OF_A_START, "tools") if getattr(self, name) is not UNSET]
+        if result.conversation_id is not None and late:
+            raise TypeError(f"A conversation has it from its start, and keeps it: leave {', '.join(late)} out.")
+        return result
 
     def request(self, result: RunResult[Any], inputs: Any) -> tuple[str, dict[str, Any]]:
         """Return the operation that goes on, and what it takes."""
-        options: dict[str, Any] = {name: getattr(self, name) for name in _OF_EVERY_REQUEST}
-        args = self._args()
+        operation, members = "append", dict[str, Any]()
         if result.conversation_id is None:
-            members = {name: getattr(self, name) for name in _OF_A_START} | {"completion_args": args, "inputs": inputs}
-            members["tools"] = self._tools()
-            return "start", {name: value for name, value in members.items() if value is not UNSET} | options
-        members = {"conversation_id": result.conversation_id, "inputs": inputs}
-        if args is not UNSET:
-            members["completion_args"] = args
-        if self.handoff_execution is not UNSET:
-            members["handoff_execution"] = self.handoff_execution
-        if result.confirmations:
-            members["tool_confirmations"] = result.confirmations
-        return "append", members | options
+            operation, members = "start", {name: getattr(self, name) for name in _OF_A_START} | {"tools": self._tools()}
+        else:
+            members = {"conversation_id": result.conversation_id, "tool_confirmations": result.confirmations or UNSET}
+        members |= {"inputs": inputs, "handoff_execution": self.handoff_execution}
+        members["completion_args"] = self._args(demands=not result.results)
+        options = {name: getattr(self, name) for name in _OF_EVERY_REQUEST}
+        return operation, {name: value for name, value in members.items() if value is not UNSET} | options
 
     def _tools(self) -> Any:
         """Return the tools of a start. An agent has its own: those that are not its own cannot be given to it here."""
@@ -124,13 +125,16 @@ class Plan:
         return [*(() if self.tools is UNSET or self.tools is None else self.tools),
                 *(one.tool for one in self.named.values())]  # fmt: skip
 
-    def _args(self) -> Any:
-        if self.shape is None:
-            return self.completion_args
-        args: Any = self.completion_args or {}
-        form = {"name": self.shape.name, "schema": self.shape.schema, "strict": True}
-        given = args.model_dump() if isinstance(args, CompletionArgs) else dict(args)
-        return given | {"response_format": {"type": "json_schema", "json_schema": form}}
+    def _args(self, *, demands: bool) -> Any:
+        """Return the arguments of a request; a demand for a call is met by the first, else there would be no end."""
+        given: Any = self.completion_args or {}
+        args = given.model_dump() if isinstance(given, CompletionArgs) else dict(given)
+        if args.get("tool_choice") in ("any", "required") and not demands:
+            args["tool_choice"] = "auto"
+        if self.shape is not None:
+            form = {"name": self.shape.name, "schema": self.shape.schema, "strict": True}
+            args["response_format"] = {"type": "json_schema", "json_schema": form}
+        return args or self.completion_args
 
 
 def carried(plan: Plan, result: RunResult[Any]) -> Steps:
@@ -147,6 +151,8 @@ def carried(plan: Plan, result: RunResult[Any]) -> Steps:
         options = {name: getattr(plan, name) for name in _OF_EVERY_REQUEST}
         history = yield Ask("get_history", {"conversation_id": result.conversation_id, **options})
         result.waiting = open_calls(history.entries)
+    if strange := plan.decisions.keys() - {call.tool_call_id for call in result.waiting}:
+        raise TypeError(f"Decisions are about calls that wait; {', '.join(sorted(strange))} do not.")
     while True:
         yield from _settle(plan, result)
         if result.waiting:
