@@ -289,6 +289,22 @@ def test_a_branch_that_ends_with_a_handoff_has_something_to_answer(sdk: SDK, sta
     assert model.requests[2].messages_bytes == model.requests[1].messages_bytes, "the same is asked again"
 
 
+@pytest.mark.requirement("C-077")
+def test_a_branch_names_a_version_that_is_there_also_where_another_agent_acts(
+    sdk: SDK, staff: Staff, model: Script
+) -> None:
+    rates, _ = staff.chain("rates", "news")
+    model.call("handoff_to_news", {})
+    first = sdk.start(agent_id=rates, inputs="Any news?")
+    cut = {"conversation_id": first.conversation_id, "from_entry_id": first.outputs[-1].id, "inputs": "More"}
+    with sdk.refuses(404) as refusal:
+        sdk.restart(**cut, agent_version=1)
+    assert rates in refusal.message
+    branch = sdk.restart(**cut, agent_version=0)
+    assert as_json(sdk.get(branch.conversation_id))["agent_version"] == 0
+    assert system(model) == "You are news."
+
+
 @pytest.mark.requirement("C-272")
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_client_handoff_stops_the_run(sdk: SDK, raw: Raw, staff: Staff, model: Script, streamed: bool) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 # What differs from one try to the next, and what has to stand in its place.
-_ID = r"(?:conv|msg|fc|fr|run|ag)_[0-9a-f]{32}"
+_ID = r"(?:conv|msg|fc|fr|run|ag|handoff)_[0-9a-f]{32}"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 _VOLATILE = re.compile(rf"(?P<id>\b{_ID}\b)|(?P<time>{_TIME})|(?P<path>/path/to/\S*)")
 _INSTEAD = {"time": _TIME, "path": r"/\S+"}

@@ -15,7 +15,7 @@ from .agreement import Agreement
 from .pages import PAGES, ROOT, Example, blocks, examples
 from .trying import check_causerie, reader
 
-TRIED = ["README.md", "docs/quickstart.md", "docs/agents.md", "docs/run.md"]
+TRIED = ["README.md", "docs/quickstart.md", "docs/agents.md", "docs/handoffs.md", "docs/run.md"]
 SDKS = sorted((ROOT / ".venvs").glob("mistralai-*/bin/python"))
 
 
@@ -28,8 +28,9 @@ def test_there_are_environments_with_the_official_sdk() -> None:
 @pytest.mark.parametrize("name", TRIED)
 def test_a_page_can_be_typed_along(name: str, python: Path, tmp_path: Path) -> None:
     agreement = Agreement()
-    with reader(tmp_path, python) as somebody:
-        for example in examples((ROOT / name).read_text("utf-8")):
+    page = (ROOT / name).read_text("utf-8")
+    with reader(tmp_path, python, page) as somebody:
+        for example in examples(page):
             printed = somebody.tries(example)
             if printed is not None and example.shown is not None:
                 place = f"{name}:{example.line}"

@@ -13,11 +13,13 @@ from causerie import cli
 from causerie.settings import SETTINGS, load
 from tests.support.spawned import Spawned, causerie, spawned
 
-from .pages import ROOT, Example
+from .pages import ROOT, Example, blocks
 
 SHOWN_AT = "127.0.0.1:8080"
 """Where pages say that the server is."""
 END = "-- end of example --"
+SCRIPT = "play.toml"
+"""What pages call a script; the block that holds it begins with the name."""
 
 
 class Reader:
@@ -66,10 +68,19 @@ class Reader:
 
 
 @contextmanager
-def reader(folder: Path, python: Path) -> Iterator[Reader]:
-    """Sit down with a fresh server; `python` is an interpreter that has the official SDK."""
+def reader(folder: Path, python: Path, page: str = "") -> Iterator[Reader]:
+    """Sit down with a fresh server; `python` is an interpreter that has the official SDK.
+
+    Args:
+        page: what is going to be read; a script for the rehearsal model that it shows is played.
+    """
+    flags = list[str]()
+    for block in blocks(page):
+        if block.kind == "toml" and block.text.startswith(f"# {SCRIPT}\n"):
+            (folder / SCRIPT).write_text(block.text, encoding="utf-8")
+            flags = ["--rehearsal-script", SCRIPT]
     with (
-        causerie(cwd=folder) as server,
+        causerie(*flags, cwd=folder) as server,
         spawned(["sh"], cwd=folder) as shell,
         spawned([python, Path(__file__).with_name("player.py"), END], cwd=folder) as player,
     ):

@@ -12,7 +12,8 @@ from causerie.engine.engine import Engine
 from causerie.engine.run import Bounds, Run
 from causerie.errors import BadRequest, CauserieError, Conflict, NotFound, RunTimedOut, ServerFault, Stopping
 from causerie.tools.base import ToolResult
-from causerie.types.events import ResponseErrorEvent
+from causerie.types.agents import CreateAgentRequest
+from causerie.types.events import ResponseDoneEvent, ResponseErrorEvent
 from causerie.types.requests import AppendRequest, RestartRequest, StartRequest
 from causerie.upstreams.base import CallDelta, Delta, ModelRequest, TextDelta
 
@@ -384,3 +385,62 @@ def test_a_retry_that_streams_beside_a_start_that_fails_is_told_of_no_conversati
         told, outcome = world.do(retry_as_it_fails())
         assert told is outcome
         assert world.listed() == []
+
+
+def test_a_turn_that_is_being_written_while_the_run_is_cancelled_is_kept_once() -> None:
+    with World() as world:
+        writing, go_on = asyncio.Event(), asyncio.Event()
+        journal = world.store.journal
+
+        async def slowly(*what: Any) -> None:
+            writing.set()
+            await go_on.wait()
+            await journal(*what)
+
+        world.store.journal = slowly  # type: ignore[method-assign]
+        world.model.play([SEARCH])
+
+        async def cancelled() -> Run:
+            body = json.dumps({"inputs": "One", "model": "m", "tools": TOOLS, "stream": True}).encode()
+            run = await world.engine.start(HERE, decode_request(body, StartRequest))
+            await writing.wait()
+            run.cancel()
+            await asyncio.sleep(0)
+            go_on.set()
+            await run.wait()
+            return run
+
+        run = world.do(cancelled())
+        assert [entry["type"] for entry in world.history(run.conversation_id)] == ["message.input", "tool.execution"]
+        assert [event.id for event in run.log.events[1:4]] == [world.history(run.conversation_id)[1]["id"]] * 3
+        cut, done = run.log.events[4:]
+        assert (cut.discard, type(done)) == ([], ResponseDoneEvent)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_retry_whose_twin_ended_while_agents_were_looked_up_gets_the_twins_answer(stream: bool) -> None:
+    with World() as world:
+        agent = world.do(world.engine.agents.create(HERE, CreateAgentRequest(model="m", name="a"))).id
+        first = world.do(world.engine.start(HERE, StartRequest(agent_id=agent, inputs="One")))
+        world.do(first.body())
+        request = AppendRequest(inputs="Two", stream=stream)
+        reached, go_on, find = asyncio.Event(), asyncio.Event(), world.store.agent
+
+        async def slowly(*what: Any, **how: Any) -> Any:
+            world.store.agent = find  # type: ignore[method-assign]
+            reached.set()
+            await go_on.wait()
+            return await find(*what, **how)
+
+        async def twins() -> tuple[bytes, bytes]:
+            world.store.agent = slowly  # type: ignore[method-assign]
+            late = asyncio.ensure_future(world.engine.append(HERE, first.conversation_id, request, "once"))
+            await reached.wait()
+            quick = await world.engine.append(HERE, first.conversation_id, request, "once")
+            told = await quick.body()
+            go_on.set()
+            return told, await (await late).body()
+
+        quick, late = world.do(twins())
+        assert quick == late
+        assert len(world.history(first.conversation_id)) == 4

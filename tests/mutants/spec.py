@@ -28,6 +28,8 @@ SECTIONS = (
     "Errors",
     "Models",
     "agents",
+    "by agent",
+    "handoffs",
     "resume",
     "adoption",
     "cancel",

@@ -261,9 +261,10 @@ class Engine:
         repeat = repeat if stored else None
         first = loaded.history.agent or settings.agent_id
         cast = await self._casting.cast(row.workspace, settings, first, override)
+        speaker = await cast.speaker(first)
         plan = Plan(
             run_id=self._ids.new("run"), workspace=row.workspace, conversation_id=row.id, operation=operation,
-            speaker=await cast.speaker(first), cast=cast, history=loaded.history,
+            speaker=speaker, cast=cast, history=loaded.history,
             inputs=rows(inputs, loaded.history), stream=bool(request.stream), started_at=self._clock.now(),
             handoff_execution=request.handoff_execution or "server", repeats=repeat is not None, repeat=repeat,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import msgspec
 
-from causerie.errors import InvalidRequest, NotFound, RepeatedKey
+from causerie.errors import Conflict, InvalidRequest, NotFound
 from causerie.ids import Clock
 from causerie.stores.base import Repeat, Store
 from causerie.types.base import Struct, encode
@@ -89,7 +89,7 @@ class Repeats:
         if error is None:
             return run
         quicker = None
-        if isinstance(error, RepeatedKey):  # it came between the look-up and the beginning, and may have ended since
+        if isinstance(error, Conflict):  # it came between the look-up and the beginning, and may have ended since
             quicker = await self.earlier(run.plan.workspace, repeat, stream=stream)
         if quicker is None:
             raise error

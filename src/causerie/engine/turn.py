@@ -44,8 +44,9 @@ class Turn:
         self._entries: list[OutputEntry] = []
 
     def begin(self) -> None:
-        """Forget the turn before: its rows are durable."""
+        """Forget the turn before: its rows are durable, and whoever comes between now finds nothing of it to keep."""
         self.announced, self.results = {}, {}
+        self.emitter.begin_turn(())
 
     def publish(self, events: Sequence[OutputEvent]) -> None:
         """Let events leave, and fold them."""
