@@ -268,7 +268,7 @@ class Engine:
             inputs=rows(inputs, loaded.history), stream=bool(request.stream), started_at=self._clock.now(),
             handoff_execution=request.handoff_execution or "server", repeats=repeat is not None, repeat=repeat,
         )  # fmt: skip
-        Form.of(plan.speaker.args, plan.speaker.offer.rendered)  # a schema that is none is refused before anything begins
+        Form.of(plan.speaker.args, plan.speaker.offer.rendered)  # refuses a schema that is none
         self._check_serving()
         # From here to the run's registration nothing is awaited: nobody can come between.
         if repeat and (running := self._runs.repeated(row.workspace, repeat.scope, repeat.key)):
