@@ -15,7 +15,7 @@ from .agreement import Agreement
 from .pages import PAGES, ROOT, Example, blocks, examples
 from .trying import check_causerie, reader
 
-TRIED = ["README.md", "docs/quickstart.md", "docs/agents.md", "docs/run.md"]
+TRIED = ["README.md", "docs/quickstart.md", "docs/agents.md", "docs/client.md", "docs/run.md"]
 SDKS = sorted((ROOT / ".venvs").glob("mistralai-*/bin/python"))
 
 

@@ -34,6 +34,7 @@ SECTIONS = (
     "idempotency",
     "ledger",
     "runs",
+    "in process",
     "checkup",
     "store",
     "fold",
