@@ -28,7 +28,7 @@ class Causerie:
     """Conversations in this process. It can be shared by threads, and by the tasks of any event loop.
 
     Attributes:
-        beta: the conversations, as `beta.conversations`; what `causerie.client.Mistral` has.
+        beta: conversations and agents, as `causerie.client.Mistral` has them.
         models: which models there are.
     """
 
