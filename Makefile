@@ -31,7 +31,7 @@ test: $(VENV)/.tools $(GENERATIONS:%=.venvs/mistralai-%/.causerie) ## run every 
 	mkdir -p .reports && rm -f $(REPORTS)
 	echo "== the house, the units, the stores, the upstreams, the server, the client"
 	$(BIN)/python -m pytest -q --ignore=tests/conversation --ignore=tests/real_model --ignore=tests/surface $(ARGS)
-	echo "== conversations with our client"
+	echo "== conversations with our client, over HTTP and in process"
 	$(BIN)/python -m pytest -q tests/conversation $(ARGS)
 	echo "== our client beside mistralai 3.7.0"
 	.venvs/mistralai-3.7.0/bin/python -m pytest -q tests/surface $(ARGS)
@@ -56,7 +56,7 @@ fix: $(VENV)/.tools ## mend what can be mended: lint and formatting
 	$(BIN)/ruff format --quiet .
 
 .PHONY: bench
-bench: $(VENV)/.causerie ## measure beside a direct call of the same upstream
+bench: $(VENV)/.causerie .venvs/mistralai-3.7.0/.causerie ## measure beside a direct call of the same upstream, and beside the SDK
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 .PHONY: docs

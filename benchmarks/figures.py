@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import asks
 import cancels
+import clients
 import processes
 from asks import DELTA, FIRST_TOKEN, STARTED
 from bench import Bench, Numbers
@@ -272,6 +273,7 @@ def _cancel_lines() -> list[Line]:
     ]  # fmt: skip
 
 
+CHEAPER = Budget(3, floor=True)
 USE = "cores in use: server {server_cores:.2f}, upstream {upstream_cores:.2f}, load {load_cores:.2f}"
 FIGURES = (
     Figure("turn", turn, (
@@ -314,5 +316,18 @@ FIGURES = (
     )),
     Figure("import", import_time, (
         Line("import", "import of the client", "ms", Budget(150)),
+    )),
+    Figure("client", clients.client, (
+        Line("import", "import, times cheaper than the SDK", "x", CHEAPER, None,
+             "{ours_import:.0f} ms beside {sdk_import:.0f} ms; {ours_ready:.0f} ms with the HTTP library, which the "
+             "first call loads"),
+        Line("event_cpu", "CPU per streamed event, times cheaper", "x", CHEAPER, None,
+             "{ours_event_cpu:.1f} us beside {sdk_event_cpu:.1f} us"),
+        Line("paced_cpu", "the same, each event a write of its own", "x", CHEAPER, None,
+             "{ours_paced_cpu:.0f} us beside {sdk_paced_cpu:.0f} us, most of ours for a wake-up and a read"),
+        Line("call_cpu", "CPU per call, times cheaper", "x", CHEAPER, None,
+             "{ours_call_cpu:,.0f} us beside {sdk_call_cpu:,.0f} us"),
+        Line("call_wall", "time of a call, times shorter", "x", CHEAPER, None,
+             "{ours_call_wall:,.0f} us beside {sdk_call_wall:,.0f} us, what the canned server takes included"),
     )),
 )  # fmt: skip

@@ -129,11 +129,23 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def upstream() -> Generator[tuple[int, int]]:
     """Run the fake model server; yields its process id and port."""
-    command = (sys.executable, str(HERE / "upstream.py"), "--attached")
-    with child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with _listening("upstream.py", "--attached") as listening:
+        yield listening
+
+
+@contextmanager
+def canned() -> Generator[int]:
+    """Run the server that has its answers ready; yields its port."""
+    with _listening("canned.py") as (_, port):
+        yield port
+
+
+@contextmanager
+def _listening(name: str, *flags: str) -> Generator[tuple[int, int]]:
+    with child((sys.executable, str(HERE / name), *flags), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         line = process.stdout.readline() if process.stdout else b""
         if not line:
-            raise ProcessError("the fake upstream did not start")
+            raise ProcessError(f"{name} did not start")
         yield process.pid, int(line)
 
 
@@ -186,17 +198,30 @@ def _tail(log: Path) -> str:
     return "\n" + log.read_text(errors="replace")[-2000:]
 
 
-def python(code: str) -> tuple[float, str]:
+def python(code: str, interpreter: str = sys.executable) -> tuple[float, str]:
     """Run `code` in a fresh interpreter; return the seconds that it took and what it printed.
 
     Raises:
         ProcessError: it failed.
     """
     began = time.perf_counter()
-    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+    printed = run((interpreter, "-c", code))
+    return time.perf_counter() - began, printed
+
+
+def run(command: Sequence[str], limit: float = 30.0) -> str:
+    """Run a program to its end; return what it printed.
+
+    Raises:
+        ProcessError: it failed, or took longer than `limit` seconds.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise ProcessError(f"{' '.join(command)} took longer than {limit:.0f} s") from error
     if done.returncode:
-        raise ProcessError(f"python -c {code!r} failed: {done.stderr[-500:]}")
-    return time.perf_counter() - began, done.stdout
+        raise ProcessError(f"{' '.join(command)} failed: {done.stderr[-500:]}")
+    return done.stdout
 
 
 def durable_write_ms(root: Path) -> float:

@@ -19,7 +19,7 @@ from msgspec import inspect
 from causerie import errors
 from causerie.types import completion, content, entries, events, requests, responses, tools
 from causerie.types.agents import Agent, AgentAlias, AgentListPage
-from causerie.types.operations import AGENTS, OPERATIONS, Operation
+from causerie.types.operations import AGENTS, MODELS, OPERATIONS, Operation
 
 HERE = Path(__file__).parent
 TEMPLATE = HERE / "reference.template.md"
@@ -85,6 +85,8 @@ def reference_page() -> str:
         each_operation="\n\n".join(_operation(one, fields) for one in OPERATIONS),
         operations_of_agents=_overview(AGENTS),
         each_operation_of_agents="\n\n".join(_operation(one, fields) for one in AGENTS),
+        operations_of_models=_overview(MODELS),
+        each_operation_of_models="\n\n".join(_operation(one, fields) for one in MODELS),
         events="\n\n".join(_struct(kind, fields) for kind in get_args(events.Event)),
         entries="\n\n".join(_struct(kind, fields) for kind in get_args(entries.Entry)),
         chunks="\n\n".join(_struct(kind, fields) for kind in structs(content)),
@@ -144,7 +146,7 @@ def _operation(one: Operation, fields: Fields) -> str:
     ours = " An addition: the official SDK does not know it." if one.ours else ""
     also = f" `{one.also}` does the same." if one.also else ""
     parts = [f"### {_title(one)}", f"{_request(one)}: {one.summary}{also}{ours}"]
-    if one.request is not None:
+    if one.request not in (None, requests.Nothing):
         parts += [_where(one), _table_of(one.request, fields)]
     parts.append(f"Answers {one.status} with {_answers(one)}.")
     return "\n\n".join(parts)

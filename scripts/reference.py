@@ -7,7 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from causerie.settings import SETTINGS, ModelRoute, Setting, UpstreamSettings, table_of
+from causerie.chat.options import CHAT, EVERYWHERE, IN_PROCESS
+from causerie.setting import Setting, table_of
+from causerie.settings import SETTINGS, ModelRoute, UpstreamSettings
 from scripts.api import reference_page, table
 
 PAGES = Path(__file__).resolve().parent.parent / "docs"
@@ -22,6 +24,17 @@ file is the one of `--config`, else of `CAUSERIE_CONFIG`, else `causerie.toml` i
 one; paths in it are relative to it. An unknown key or a value of the wrong kind is refused.
 
 {settings}
+
+## Of `causerie chat`
+
+A conversation in this process works with the settings above. Flags are only
+{in_process} and {everywhere}; the others come from variables and
+the file. With `--url` only {everywhere} counts of them. These are the chat's own; their keys stand in the table
+`[chat]`:
+
+{chat}
+
+`--message` (`-m`) and `--list` say what to do, once; they are flags only.
 
 ## More than one model server
 
@@ -62,6 +75,12 @@ def settings_page() -> str:
             ["key", "flag", "variable", "default", "meaning"],
             [[_code(s.name), _code(s.flag), _code(s.variable), _default(s), s.sentence] for s in SETTINGS],
         ),
+        chat=table(
+            ["key", "flag", "variable", "meaning"],
+            [[_code(s.name), _code(s.flag), _code(s.variable), s.sentence] for s in CHAT],
+        ),
+        in_process=", ".join(_code(s.flag) for s in IN_PROCESS),
+        everywhere=" and ".join(_code(s.flag) for s in EVERYWHERE),
         upstream=_keys(table_of(UpstreamSettings)),
         model=_keys(table_of(ModelRoute)),
     )

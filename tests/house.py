@@ -22,7 +22,7 @@ MEDIAN_FUNCTION = 10
 
 GROUND = ("errors", "ids", "sse", "version")
 PORTS = ("upstreams", "stores", "tools")
-ROOF = ("settings", "banner", "logs", "build", "cli", "__main__", "__init__")
+ROOF = ("setting", "settings", "banner", "logs", "build", "apart", "embedded", "chat", "cli", "__main__", "__init__")
 FLOORS = (GROUND, ("types",), PORTS, ("engine",), ("server", "client"), ROOF)
 """From the ground up. A file of the ground or the roof is named itself; elsewhere a room is a folder."""
 
@@ -34,6 +34,7 @@ LIBRARIES = {
     "httpx2": {"client"},
     "jsonschema_rs": {"engine"},
     "msgspec": {"types", *PORTS, "engine", "server", "client", *ROOF},
+    "rich": {"chat"},
     "sqlite3": {"stores"},
     "starlette": {"server", "build"},
     "structlog": {"engine", "server", "build", "logs"},
@@ -43,8 +44,17 @@ LIBRARIES = {
 }
 """Who may use what. A library that is not here may be used by nobody; what the standard library has, by everybody."""
 
+LATE = {
+    ("cli", "causerie.chat.command"),  # drawing on terminals would cost every server its start
+    ("client", "httpx2"),  # loading it takes longer than all else of the client, and the first call is early enough
+    ("client", "causerie.client.run.performing"),  # it needs asyncio; the first call of a function is early enough
+    ("client", "asyncio"),  # whoever waits in a loop has it; the sync side needs none
+}
+"""Which room may import what out of sight."""
+
 CATCH_ALL = {
-    "causerie.client.run.functions": 1,  # what a function of the caller's raises is told to the model, or by a name
+    "causerie.client.run.performing": 1,  # what a function of the caller's raises is told to the model, or by a name
+    "causerie.client.crossing": 1,  # a thread hands on what ended it to whoever waits for it
     "causerie.engine.run": 1,  # the edge of a run: what nobody foresaw ends this run and no other
     "causerie.server.edge": 1,  # the edge of a request: a defect of ours is a 500 with a correlation id
     "causerie.stores.writer": 3,  # a thread hands on what a job raised to whoever waits for the job
@@ -168,7 +178,7 @@ def hidden_imports(house: House) -> list[str]:
         f"{module.name}:{item.line} imports {item.target} out of sight"
         for module in house.modules.values()
         for item in module.imports
-        if item.hidden
+        if item.hidden and (module.room, item.target) not in LATE
     ]
 
 

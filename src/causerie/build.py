@@ -31,8 +31,14 @@ from causerie.upstreams.router import Router
 from causerie.upstreams.script import Script
 
 
-def build_engine(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None) -> Engine:
-    """Return the engine that `settings` describe, not yet open."""
+def build_engine(
+    settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None, path: Path | None = None
+) -> Engine:
+    """Return the engine that `settings` describe, not yet open.
+
+    Args:
+        path: the database, where it is another than that of `settings`.
+    """
     bounds = Bounds(
         model_calls=settings.max_model_calls,
         handoffs=settings.max_handoffs,
@@ -41,7 +47,7 @@ def build_engine(settings: Settings, *, toolsets: Mapping[str, Toolset] | None =
         tool_output_bytes=settings.max_tool_output_bytes,
     )
     return Engine(
-        SQLiteStore(settings.database),
+        SQLiteStore(path or settings.database),
         build_upstream(settings),
         toolsets=toolsets,
         default_model=settings.default_model,
@@ -106,16 +112,17 @@ def serve(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None) 
 
 def check(place: str, told: checkup.Told) -> checkup.Findings:
     """Verify the database at `place`, a file or a data directory; see `checkup.check`."""
-    return checkup.check(_database(place), told)
+    return checkup.check(database(place), told)
 
 
 def back_up(source: str, target: str, *, force: bool, told: checkup.Told) -> backup.Backup:
     """Copy the database at `source` to `target`, each a file or a directory; see `backup.back_up`."""
-    return backup.back_up(_database(source), _database(target), force=force, told=told)
+    return backup.back_up(database(source), database(target), force=force, told=told)
 
 
-def _database(place: str) -> Path:
-    return Path(Settings(data=place).database if Path(place).is_dir() else place)
+def database(place: str | Path) -> Path:
+    """Return the file of a database at `place`, a file or a data directory; ``:memory:`` is one too."""
+    return Path(Settings(data=str(place)).database if Path(place).is_dir() else place)
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:

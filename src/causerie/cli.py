@@ -13,14 +13,20 @@ from typing import Any
 
 import click
 
-from causerie import build
+from causerie.apart import without
+from causerie.chat.options import CHAT, EVERYWHERE, IN_PROCESS, options_of
 from causerie.errors import CauserieError
-from causerie.settings import CONFIG, CONFIG_VARIABLE, SETTINGS, Setting, Settings, load
+from causerie.setting import Setting
+from causerie.settings import CONFIG, CONFIG_VARIABLE, SETTINGS, Settings, load
 from causerie.version import VERSION
+
+with without("rich"):  # structlog takes it where it finds it, to draw tracebacks that nobody asks a server for
+    from causerie import build
 
 FAULTY = 1
 REFUSED = 2
 INTERRUPTED = 130
+Do = Callable[..., Any]
 _WIDE = {"max_content_width": 100}
 
 _SERVE = f"""Serve the Conversations API over HTTP.
@@ -38,6 +44,28 @@ variable, a variable outweighs the file. The key of the upstream is not a flag: 
 """
 
 
+_CHAT = f"""Hold a conversation in the terminal.
+
+\b
+In this process, with the settings of `causerie serve`, kept in the same place:
+    causerie chat
+    causerie chat --upstream http://127.0.0.1:8000/v1 --model mistral-small
+With a server:
+    causerie chat --url http://127.0.0.1:8080
+One message and its answer, for scripts; exit code 1 if there is none, 130 after Ctrl-C:
+    causerie chat -m "What is on @picture.png?"
+    git diff | causerie chat --instructions "Review this."
+Going on with what is stored:
+    causerie chat --list
+    causerie chat --conversation conv_...
+
+In the conversation, /help lists the commands: /restart branches, /retry asks for another answer. @FILE attaches an
+image, Ctrl-C ends an answer and keeps what was said. On a terminal answers are rendered; in a pipe, standard output
+has their text and nothing else.
+
+Every flag but --message and --list is also a variable (--url is CAUSERIE_URL) and a key of {CONFIG}: those of the chat
+stand in its table [chat]. The key of the server is CAUSERIE_API_KEY.
+"""
 _CHECK = """Verify a database: FILE, or the one in a data directory DIR.
 
 \b
@@ -86,23 +114,29 @@ def causerie(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-def _flags(command: Callable[..., None]) -> Callable[..., None]:
-    # Click lists options in the order of the table when they are applied from its end.
-    for setting in reversed(SETTINGS):
-        if setting.flag:
-            command = _option(setting, setting.flag)(command)
-    return command
+def _flags(*settings: Setting) -> Callable[[Do], Do]:
+    def flagged(command: Do) -> Do:
+        # Click lists options in the order of the table when they are applied from its end.
+        for setting in reversed(settings):
+            if setting.flag:
+                command = _option(setting, setting.flag)(command)
+        return command
+
+    return flagged
 
 
-def _option(setting: Setting, flag: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _option(setting: Setting, flag: str) -> Callable[[Do], Do]:
     known = f" [{setting.default}]" if setting.default is not None else ""
     # Values stay text: flags and variables are then read, and refused, by the same code with the same words.
     return click.option(flag, setting.name, metavar=setting.kind.metavar, help=setting.sentence + known)
 
 
+_config = click.option("--config", metavar="FILE", help=f"The file. [{CONFIG_VARIABLE}, else {CONFIG} if there is one]")
+
+
 @causerie.command(help=_SERVE, context_settings=_WIDE)
-@click.option("--config", metavar="FILE", help=f"The file. [{CONFIG_VARIABLE}, else {CONFIG} if there is one]")
-@_flags
+@_config
+@_flags(*SETTINGS)
 def serve(config: str | None, **flags: Any) -> None:
     """Read the settings and serve until told to stop."""
     settings = load(flags, config)
@@ -110,6 +144,19 @@ def serve(config: str | None, **flags: Any) -> None:
         build.serve(settings)
     except OSError as error:
         raise click.ClickException(_sentence(error, settings)) from error
+
+
+@causerie.command(help=_CHAT, context_settings=_WIDE)
+@click.option("-m", "--message", metavar="TEXT", help="Say this, show the answer, and leave.")
+@click.option("--list", "listed", is_flag=True, help="List the newest conversations, and leave.")
+@_config
+@_flags(*CHAT, *EVERYWHERE, *IN_PROCESS)
+def chat(config: str | None, message: str | None, *, listed: bool, **flags: Any) -> int:
+    """Hold a conversation."""
+    # What draws on terminals costs a server nothing.
+    from causerie.chat import command  # noqa: PLC0415
+
+    return command.run(load(flags, config), options_of(flags, config), message, listed=listed)
 
 
 @causerie.command(help=_CHECK, context_settings=_WIDE)

@@ -22,6 +22,7 @@ the same classes from a response, so that ``except NotFound`` means one thing ev
     ├─ RunStopped                     client side only: a run of the caller's functions cannot go on
     │  ├─ TooManyTurns                ├─ FunctionFailed
     │  └─ WrongOutput
+    ├─ AttachmentError                a file cannot be attached to a message
     └─ SettingsError                  a flag, variable or file says something that cannot be done
 """
 
@@ -63,6 +64,10 @@ class APIError(CauserieError):
         if code is not None:
             self.code = code  # type: ignore[misc]  # one class has several codes (3000 and 3003 of PROTOCOL §9)
 
+    def told(self) -> dict[str, Any]:
+        """Return what the body of a response says of it (PROTOCOL §9); `from_response` is the way back."""
+        return {"object": "Error", "message": self.message, "type": self.type, "code": self.code}
+
     @property
     def correlation_id(self) -> str | None:
         """What the server's log knows the request by; None in process."""
@@ -91,6 +96,10 @@ class Unauthenticated(APIError):
     status_code = 401
     code = 3401
     type = "authentication_error"
+
+    def told(self) -> dict[str, Any]:
+        """Return the one thing that the API says here."""
+        return {"detail": self.message}
 
 
 class Forbidden(APIError):
@@ -181,6 +190,10 @@ class InvalidRequest(APIError):
         self.given = given
         self._told: list[dict[str, Any]] | None = None  # a server may say more than one thing
 
+    def told(self) -> dict[str, Any]:
+        """Add which fields are wrong, and how."""
+        return super().told() | {"detail": self.detail}
+
     @property
     def detail(self) -> list[dict[str, Any]]:
         """The list that both generations of the official SDK demand of a 422 (PROTOCOL §9)."""
@@ -261,6 +274,10 @@ class StoreInUse(StoreError):
 
 class SettingsError(CauserieError):
     """A setting cannot be used as it is."""
+
+
+class AttachmentError(CauserieError):
+    """A file cannot be attached to a message."""
 
 
 class ConnectionFailed(CauserieError):

@@ -1,4 +1,4 @@
-"""Log lines as JSON on standard error: one a request, one a run, more only when something is wrong."""
+"""Log lines, one a request, one a run, more only when something is wrong: a server's as JSON on standard error."""
 
 from __future__ import annotations
 
@@ -23,6 +23,22 @@ def configure(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
+    )
+
+
+def embed() -> None:
+    """Leave the lines to the program that the engine is part of: to its structlog, else to its `logging`."""
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,  # the program may still say how it wants them
     )
 
 

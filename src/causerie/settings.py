@@ -5,13 +5,12 @@ Everything is checked before anything is opened; nothing here connects, binds or
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -19,6 +18,7 @@ from msgspec import Meta
 from msgspec.structs import force_setattr
 
 from causerie.errors import SettingsError
+from causerie.setting import Discreet, Kind, check_values, nearest, overlaid, read, table_of
 
 CONFIG = "causerie.toml"
 CONFIG_VARIABLE = "CAUSERIE_CONFIG"
@@ -26,14 +26,7 @@ MEMORY = ":memory:"
 DEFAULT_UPSTREAM = "default"
 REHEARSAL = "rehearsal"
 
-
-class Kind(NamedTuple):
-    """A kind of value: how help calls it, what an error asks for, whether it is a path, whether it is never shown."""
-
-    metavar: str
-    wants: str
-    path: bool = False
-    secret: bool = False
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 Count = Annotated[int, Meta(ge=1), Kind("COUNT", "a whole number from 1 up")]
@@ -57,20 +50,7 @@ def _says(sentence: str) -> Meta:
     return Meta(description=sentence)
 
 
-class _Discreet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings that never print the keys among them."""
-
-    def __repr__(self) -> str:
-        """Show every field, keys as dots."""
-        return f"{type(self).__name__}({', '.join(self._shown())})"
-
-    def _shown(self) -> Iterator[str]:
-        for setting in table_of(type(self)):
-            value = getattr(self, setting.name)
-            yield f"{setting.name}={'...' if setting.kind.secret and value else repr(value)}"
-
-
-class UpstreamSettings(_Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class UpstreamSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A model server: a table ``[upstreams.NAME]``. Once checked, `api_key` holds what `api_key_env` names."""
 
     url: Annotated[Url, _says("Base URL of the model server, `/v1` included.")]
@@ -85,8 +65,8 @@ class UpstreamSettings(_Discreet, frozen=True, kw_only=True, forbid_unknown_fiel
         Raises:
             SettingsError: one of them cannot be used.
         """
-        _check_values(self)
-        force_setattr(self, "url", _base_url(self.url, "url"))
+        check_values(self)
+        force_setattr(self, "url", base_url(self.url, "url"))
         if self.api_key_env is not None:
             if self.api_key is not None:
                 raise SettingsError("api_key and api_key_env are both given; one is enough")
@@ -110,7 +90,7 @@ class ModelRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return cls(upstream=upstream, name=name or None)
 
 
-class Settings(_Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that can be set. Making one checks it; `load` makes one from flags, variables and a file.
 
     Raises:
@@ -146,12 +126,12 @@ class Settings(_Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def __post_init__(self) -> None:
         """Check the values, alone and together."""
-        _check_values(self)
+        check_values(self)
         _check_host(self.host)
         if self.database_url is not None:
             raise SettingsError("database_url: PostgreSQL comes in a later version; until then, give data a directory")
         if self.upstream is not None:
-            force_setattr(self, "upstream", _base_url(self.upstream, "upstream"))
+            force_setattr(self, "upstream", base_url(self.upstream, "upstream"))
         _check_use(self)
         _check_routes(self)
 
@@ -184,36 +164,6 @@ class Settings(_Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return MEMORY if self.data == MEMORY else str(Path(self.data) / "causerie.db")
 
 
-class Setting(NamedTuple):
-    """One setting, for whoever lists, documents or reads them."""
-
-    name: str
-    type: Any
-    default: Any
-    sentence: str
-    kind: Kind
-
-    @property
-    def is_table(self) -> bool:
-        """Whether it is a table of tables, which only a file can say."""
-        return self.kind.metavar == ""
-
-    @property
-    def flag(self) -> str | None:
-        """Its flag of `causerie serve`. A key has none: command lines are visible to everybody on the machine."""
-        return None if self.is_table or self.kind.secret else "--" + self.name.replace("_", "-")
-
-    @property
-    def variable(self) -> str | None:
-        """Its environment variable."""
-        return None if self.is_table else "CAUSERIE_" + self.name.upper()
-
-
-def table_of(struct: type[msgspec.Struct]) -> tuple[Setting, ...]:
-    """Return what can be set in `struct`, in the order in which it is declared."""
-    return tuple(_setting(field) for field in msgspec.structs.fields(struct))
-
-
 def load(flags: Mapping[str, str | None] | None = None, config: str | None = None) -> Settings:
     """Return the settings from `flags` before variables before the file before defaults.
 
@@ -224,26 +174,41 @@ def load(flags: Mapping[str, str | None] | None = None, config: str | None = Non
     Raises:
         SettingsError: something is unknown, unreadable, or cannot be used.
     """
+    path = _path(config)
+    return Settings(**overlaid(_from_file(path) if path else {}, SETTINGS, flags))
+
+
+def load_table(name: str, kind: type[T], flags: Mapping[str, str | None], config: str | None = None) -> T:
+    """Return the settings of one command, likewise; in the file they are the table ``[name]``.
+
+    Raises:
+        SettingsError: something is unknown, unreadable, or cannot be used.
+    """
+    path, table = _path(config), table_of(kind)
+    given = read(_document(path).get(name, {}), table, f"{name}.", path) if path else {}
+    return kind(**overlaid(given, table, flags))
+
+
+def _path(config: str | None) -> Path | None:
     path = config or os.environ.get(CONFIG_VARIABLE) or (CONFIG if Path(CONFIG).exists() else None)
-    given = _from_file(Path(path)) if path else {}
-    for setting in SETTINGS:
-        # An empty variable is how compose files and shells write "not set".
-        if setting.variable and (text := os.environ.get(setting.variable)):
-            given[setting.name] = _fit(text, setting, setting.variable, strict=False)
-        if flags and (text := flags.get(setting.name)) is not None:
-            given[setting.name] = _fit(text, setting, str(setting.flag), strict=False)
-    return Settings(**given)
+    return Path(path) if path else None
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _document(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    document = _document(path)
+    for command in _COMMANDS:
+        document.pop(command, None)  # that command reads its table itself
     tables = {name: _tables(document.pop(name, {}), name, kind, path) for name, kind in _TABLES.items()}
-    given = _read(document, SETTINGS, "", path)
+    given = read(document, SETTINGS, "", path)
     for setting in SETTINGS:
         if setting.kind.path and given.get(setting.name, MEMORY) != MEMORY:
             given[setting.name] = str(path.parent / given[setting.name])
@@ -260,7 +225,7 @@ def _tables(found: Any, name: str, kind: type[Any], path: Path) -> dict[str, Any
             continue
         if not isinstance(entry, dict):
             raise SettingsError(f"{name}.{key} in {path}: expected a table, got {entry!r}")
-        fields = _read(entry, table_of(kind), f"{name}.{key}.", path)
+        fields = read(entry, table_of(kind), f"{name}.{key}.", path)
         missing = [field.name for field in table_of(kind) if field.default is msgspec.NODEFAULT]
         if lacking := [field for field in missing if field not in fields]:
             raise SettingsError(f"{name}.{key} in {path}: {lacking[0]} is missing")
@@ -269,27 +234,6 @@ def _tables(found: Any, name: str, kind: type[Any], path: Path) -> dict[str, Any
         except SettingsError as error:
             raise SettingsError(f"{name}.{key} in {path}: {error}") from error
     return made
-
-
-def _read(table: dict[str, Any], settings: tuple[Setting, ...], prefix: str, path: Path) -> dict[str, Any]:
-    known = {setting.name: setting for setting in settings}
-    for key in table:
-        if key not in known:
-            raise SettingsError(f"{prefix}{key} in {path}: there is no such key. {_nearest(key, known)}")
-    return {key: _fit(value, known[key], f"{prefix}{key} in {path}") for key, value in table.items()}
-
-
-def _fit(value: Any, setting: Setting, where: str, *, strict: bool = True) -> Any:
-    try:
-        return msgspec.convert(value, setting.type, strict=strict)
-    except msgspec.ValidationError as error:
-        got = "something else" if setting.kind.secret or setting.is_table else repr(value)
-        raise SettingsError(f"{where}: expected {setting.kind.wants}, got {got}") from error
-
-
-def _check_values(struct: msgspec.Struct) -> None:
-    for setting in table_of(type(struct)):
-        _fit(getattr(struct, setting.name), setting, setting.name)
 
 
 def _check_host(host: str) -> None:
@@ -322,17 +266,22 @@ def _check_routes(settings: Settings) -> None:
     known = {*settings.servers, REHEARSAL}
     for model, route in settings.models.items():
         if route.upstream not in known:
-            hint = _nearest(route.upstream, known)
+            hint = nearest(route.upstream, known)
             raise SettingsError(f"models.{model}: there is no upstream called {route.upstream!r}. {hint}")
     used = {route.upstream for route in settings.models.values()}
     if unused := sorted(settings.upstreams.keys() - used):
         raise SettingsError(f"upstreams.{unused[0]}: no entry of models leads to it, so it would never be asked")
 
 
-def _base_url(url: str, where: str) -> str:
+def base_url(url: str, where: str, example: str = "http://127.0.0.1:8000/v1") -> str:
+    """Return a base URL without the slash at its end.
+
+    Raises:
+        SettingsError: it is none, or holds a password.
+    """
     parts = _parse_url(url)
     if parts is None:
-        raise SettingsError(f"{where}: expected a base URL such as http://127.0.0.1:8000/v1, got {url!r}")
+        raise SettingsError(f"{where}: expected a base URL such as {example}, got {url!r}")
     if parts.username or parts.password:
         raise SettingsError(f"{where}: a URL is shown and logged, so leave the password for {parts.hostname} out of it")
     return url.rstrip("/")
@@ -347,22 +296,6 @@ def _parse_url(url: str) -> SplitResult | None:
     return parts if usable else None
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word.replace("-", "_"), list(known), n=1)
-    return f"Did you mean {close[0]}?" if close else f"There is: {', '.join(sorted(known))}."
-
-
-def _setting(field: msgspec.structs.FieldInfo) -> Setting:
-    sentence = next(part.description for part in _parts(field.type) if isinstance(part, Meta) and part.description)
-    kind = next((part for part in _parts(field.type) if isinstance(part, Kind)), Kind("", "tables"))
-    return Setting(field.name, field.type, field.default, sentence, kind)
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    yield annotation
-    for part in get_args(annotation):
-        yield from _parts(part)
-
-
+_COMMANDS = ("chat",)
 _TABLES: dict[str, type[Any]] = {"upstreams": UpstreamSettings, "models": ModelRoute}
 SETTINGS = table_of(Settings)

@@ -1,11 +1,12 @@
 """The stage on which the behaviour of conversations is tested: a scripted model, a real server, a client.
 
-The client is the official SDK where it is installed, else ours (`tests/support/library.py`).
+The client is the official SDK where it is installed (`tests/support/library.py`), else ours: over HTTP, and in process
+with the engine that serves (`tests/support/stage.py`).
 
 A test asks for what it needs:
 
     model       what this test's model answers and what it was asked (`tests/support/scripted.py`)
-    sdk         the client; the test runs once with its sync and once with its async methods
+    sdk         the client; the test runs once with its sync and once with its async methods, of ours also in process
     raw         plain HTTP, for what the SDK cannot say (`tests/support/raw.py`)
     serve       starts a server with other settings or with toolsets; returns its URL
     connect     the SDK for such a URL;  `Raw(url)` is the same without one
@@ -24,11 +25,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.library import OFFICIAL
 from tests.support.raw import Raw
-from tests.support.running import serving
 from tests.support.scripted import Script, ScriptedServer
-from tests.support.sdk import MODES, SDK, Clients, Mode
+from tests.support.sdk import SDK, WAYS, Clients, Way
+from tests.support.stage import serving
 
 
 @pytest.fixture(scope="session")
@@ -52,11 +52,11 @@ def clients(server_url: str) -> Iterator[Clients]:
         yield clients
 
 
-@pytest.fixture(params=MODES, ids=lambda mode: mode if OFFICIAL else f"ours {mode}")
-def mode(request: pytest.FixtureRequest) -> Mode:
-    """Say which methods of the SDK are used."""
-    mode: Mode = request.param
-    return mode
+@pytest.fixture(params=WAYS, ids=str)
+def way(request: pytest.FixtureRequest) -> Way:
+    """Say which methods of the client are used, and which client."""
+    way: Way = request.param
+    return way
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ def model(model_server: ScriptedServer) -> Iterator[Script]:
 
 
 @pytest.fixture
-def connect(clients: Clients, mode: Mode, model: Script) -> Callable[[str], SDK]:
+def connect(clients: Clients, way: Way, model: Script) -> Callable[[str], SDK]:
     """Use the SDK with another server."""
-    return lambda url: SDK(clients, mode, model.name, url)
+    return lambda url: SDK(clients, way, model.name, url)
 
 
 @pytest.fixture

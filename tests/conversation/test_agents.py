@@ -12,10 +12,10 @@ import pytest
 
 from tests.support.raw import Raw
 from tests.support.replies import PATIENCE
-from tests.support.running import serving
 from tests.support.samples import GET_RATE
 from tests.support.scripted import Script
 from tests.support.sdk import SDK, as_json
+from tests.support.stage import serving
 from tests.support.toolset import ScriptedToolset
 
 REQUIRED = {

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.raw import Answer, Raw
-from tests.support.running import serving
 from tests.support.scripted import Script, ScriptedServer
+from tests.support.stage import serving
 
 pytestmark = pytest.mark.requirement("C-235")
 

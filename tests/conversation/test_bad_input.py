@@ -14,8 +14,8 @@ import pytest
 
 from tests.support.raw import Answer, Raw
 from tests.support.replies import PATIENCE
-from tests.support.running import serving
 from tests.support.scripted import Script, ScriptedServer
+from tests.support.stage import serving
 
 MODEL = b'"model":"MODEL"'
 """Stands for the name of the test's model in the bodies below."""

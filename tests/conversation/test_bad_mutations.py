@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.raw import Answer, Raw
-from tests.support.running import serving
 from tests.support.samples import FOREIGN_HISTORY, GET_RATE, user
 from tests.support.scripted import Script, ScriptedServer
+from tests.support.stage import serving
 
 STATUSES = {200, 400, 404, 409, 413, 415, 422}
 SIGNED = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}], "closed": True, "signature": "s"}

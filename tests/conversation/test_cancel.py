@@ -12,10 +12,10 @@ from tests.support.library import OFFICIAL
 from tests.support.raw import Answer, Raw
 from tests.support.reading import CANCELLED, DONE, STARTED, Reading
 from tests.support.replies import PATIENCE, CallPiece, Gate, Reasoning, Step, Text
-from tests.support.running import serving
 from tests.support.samples import GET_RATE, GET_TIME, check_calls, result
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK, as_json
+from tests.support.stage import serving
 from tests.support.toolset import HeldToolset
 
 TOOLS = [{"type": "web_search"}, {"type": "code_interpreter"}, GET_RATE, GET_TIME]

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.support.raw import Answer, Raw
-from tests.support.running import serving
 from tests.support.samples import GET_RATE
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK, as_json
+from tests.support.stage import serving
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 SCHEMA = {

@@ -11,9 +11,9 @@ import pytest
 from tests.support.raw import Raw
 from tests.support.reading import CANCELLED, DONE, Reading
 from tests.support.replies import PATIENCE, Text
-from tests.support.running import serving
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK
+from tests.support.stage import serving
 
 SAID: dict[str, tuple[str | None, str | None, str, bool]] = {
     # what the body says, the header, the server: whether the run is cancelled

@@ -11,10 +11,10 @@ import pytest
 from causerie.tools.base import ToolResult
 from tests.support.raw import Raw
 from tests.support.replies import CallPiece
-from tests.support.running import serving
 from tests.support.samples import FOREIGN_HISTORY, GET_RATE, GET_TIME, result, user
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK, as_json
+from tests.support.stage import serving
 from tests.support.toolset import ScriptedToolset
 
 SEARCH = {"type": "web_search"}

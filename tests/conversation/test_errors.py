@@ -180,7 +180,8 @@ def test_a_refused_field_is_the_sdks_validation_error(sdk: SDK) -> None:
     assert detail.loc == ["body", "inputs", 1, "tool_call_id"]
     assert "zzzzzzzzz" in detail.msg
     assert isinstance(detail.type, str)
-    assert (caught.value.status_code, caught.value.headers["content-type"]) == (422, "application/json")
+    assert caught.value.status_code == 422
+    assert not sdk.over_http or caught.value.headers["content-type"] == "application/json"
 
 
 @pytest.mark.requirement("C-234", "C-235")

@@ -14,10 +14,10 @@ import pytest
 from tests.support.library import OFFICIAL, reconstitue_entries
 from tests.support.raw import Answer, Raw
 from tests.support.replies import CallPiece, Content, Reasoning, Step, Text
-from tests.support.running import serving
 from tests.support.samples import GET_RATE, GET_TIME, MOMENT, result
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK, as_json
+from tests.support.stage import serving
 from tests.support.toolset import ScriptedToolset
 
 FRAME = re.compile(r"event: (?P<event>[a-z.]+)\nid: [0-9a-z._-]+\ndata: (?P<data>\{[^\n]*\})\n\n")

@@ -15,9 +15,9 @@ from causerie.ids import Clock
 from tests.support.raw import Answer, Raw
 from tests.support.reading import CANCELLED, DONE, FAILED, Reading
 from tests.support.replies import PATIENCE, Text
-from tests.support.running import serving
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK, as_json
+from tests.support.stage import serving
 
 OPERATIONS = ["start", "append", "restart"]
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.support.raw import Raw
-from tests.support.running import serving
 from tests.support.samples import FOREIGN_HISTORY, GET_RATE, GET_TIME, result
 from tests.support.scripted import Script, ScriptedServer
+from tests.support.stage import serving
 from tests.support.toolset import ScriptedToolset
 
 Serving = Callable[[], AbstractContextManager[str]]

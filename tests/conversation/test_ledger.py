@@ -16,10 +16,10 @@ import pytest
 from causerie.tools.base import ToolContext, ToolResult
 from tests.support.raw import Answer, Raw
 from tests.support.replies import PATIENCE
-from tests.support.running import serving
 from tests.support.samples import GET_RATE, check_calls
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK
+from tests.support.stage import serving
 from tests.support.toolset import HeldToolset
 
 TOOLS = [{"type": "web_search"}, {"type": "code_interpreter"}, GET_RATE]

@@ -12,7 +12,8 @@ from causerie.settings import ModelRoute
 from tests.support.library import errors
 from tests.support.raw import Raw
 from tests.support.scripted import Script, ScriptedServer
-from tests.support.sdk import Clients, Mode
+from tests.support.sdk import Clients, Portal, Way
+from tests.support.stage import BEHIND
 
 CAPABILITIES = {"completion_chat", "function_calling", "completion_fim", "fine_tuning", "vision", "classification"}
 
@@ -20,8 +21,8 @@ CAPABILITIES = {"completion_chat", "function_calling", "completion_fim", "fine_t
 class Models:
     """The SDK's `models`, on either of its sides."""
 
-    def __init__(self, clients: Clients, mode: Mode) -> None:
-        self._clients, self._mode = clients, mode
+    def __init__(self, mistral: Any, portal: Portal | None) -> None:
+        self._models, self._portal = mistral.models, portal
 
     def list(self, **arguments: Any) -> Any:
         return self._call("list", arguments)
@@ -30,16 +31,16 @@ class Models:
         return self._call("retrieve", arguments)
 
     def _call(self, name: str, arguments: dict[str, Any]) -> Any:
-        models = self._clients.mistral.models
-        if self._mode == "sync":
-            return getattr(models, name)(**arguments)
-        return self._clients.portal.call(getattr(models, f"{name}_async")(**arguments))
+        if self._portal is None:
+            return getattr(self._models, name)(**arguments)
+        return self._portal.call(getattr(self._models, f"{name}_async")(**arguments))
 
 
 @pytest.fixture
-def models(clients: Clients, mode: Mode) -> Models:
+def models(clients: Clients, way: Way, server_url: str) -> Models:
     """The SDK's `models`."""
-    return Models(clients, mode)
+    mistral = BEHIND[server_url] if way.in_process else clients.mistral
+    return Models(mistral, clients.portal if way.mode == "async" else None)
 
 
 @pytest.mark.requirement("C-282")

@@ -15,9 +15,9 @@ import pytest
 from tests.support.raw import Answer, Raw
 from tests.support.reading import ADOPTED, CANCELLED, DONE, FAILED, STARTED, Reading
 from tests.support.replies import PATIENCE, CallPiece, Reasoning, Step, Text
-from tests.support.running import serving
 from tests.support.samples import GET_RATE, GET_TIME
 from tests.support.scripted import Script, ScriptedServer
+from tests.support.stage import serving
 from tests.support.toolset import ScriptedToolset
 
 TOOLS = [{"type": "web_search"}, GET_RATE, GET_TIME]

@@ -11,9 +11,9 @@ import pytest
 from tests.support.raw import Answer, Raw
 from tests.support.reading import FAILED, STARTED, Reading
 from tests.support.replies import PATIENCE, Text
-from tests.support.running import serving
 from tests.support.samples import GET_RATE, result
 from tests.support.scripted import Script, ScriptedServer
+from tests.support.stage import serving
 from tests.support.toolset import HeldToolset
 
 TOOLS = [{"type": "web_search"}, GET_RATE]

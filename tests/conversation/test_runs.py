@@ -10,9 +10,9 @@ import pytest
 from tests.support.raw import Answer, Raw
 from tests.support.reading import Reading
 from tests.support.replies import PATIENCE, Text
-from tests.support.running import serving
 from tests.support.samples import GET_RATE, MOMENT
 from tests.support.scripted import Script, ScriptedServer
+from tests.support.stage import serving
 from tests.support.toolset import ScriptedToolset
 
 TOOLS = [{"type": "web_search"}, GET_RATE]

@@ -12,10 +12,10 @@ import pytest
 
 from tests.support.raw import Raw
 from tests.support.replies import CallPiece, Step, Text
-from tests.support.running import serving
 from tests.support.samples import GET_RATE, GET_TIME, TOOL_CALL_ID, result
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK, as_json
+from tests.support.stage import serving
 from tests.support.toolset import ScriptedToolset
 
 IDS: dict[str, tuple[str | None, str | None]] = {

@@ -9,10 +9,10 @@ import pytest
 from causerie.tools.base import ToolResult
 from tests.support.raw import Raw
 from tests.support.replies import CallPiece, Reasoning, Text
-from tests.support.running import serving
 from tests.support.samples import GET_RATE, result
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK, as_json
+from tests.support.stage import serving
 from tests.support.toolset import ScriptedToolset
 
 SEARCH = {"type": "web_search"}

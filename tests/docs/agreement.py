@@ -16,8 +16,8 @@ class Agreement:
     """Between one page and one try of it."""
 
     def __init__(self) -> None:
-        """Nothing has been compared yet."""
-        self._known: dict[str, str] = {}
+        """Nothing has been compared yet; `known` will be the ids by how the page calls them."""
+        self.known: dict[str, str] = {}
 
     def holds(self, shown: str, printed: str) -> bool:
         """Whether `printed` is what the page showed, but for what differs each time; ``...`` stands for any lines.
@@ -27,7 +27,7 @@ class Agreement:
         found = re.fullmatch(self._pattern(shown.rstrip("\n")), printed.rstrip("\n"))
         if found is None:
             return False
-        self._known |= found.groupdict()
+        self.known |= found.groupdict()
         return True
 
     def _pattern(self, shown: str) -> str:
@@ -37,8 +37,8 @@ class Agreement:
             text = volatile[0]
             if volatile.lastgroup != "id":
                 return _INSTEAD[str(volatile.lastgroup)]
-            if text in self._known:
-                return self._known[text]
+            if text in self.known:
+                return self.known[text]
             if text in named:
                 return f"(?P={text})"
             named.add(text)

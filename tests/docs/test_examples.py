@@ -15,7 +15,9 @@ from .agreement import Agreement
 from .pages import PAGES, ROOT, Example, blocks, examples
 from .trying import check_causerie, reader
 
-TRIED = ["README.md", "docs/quickstart.md", "docs/agents.md", "docs/handoffs.md", "docs/run.md"]
+TRIED = [
+    "README.md", "docs/quickstart.md", "docs/agents.md", "docs/handoffs.md", "docs/client.md", "docs/run.md",
+]  # fmt: skip
 SDKS = sorted((ROOT / ".venvs").glob("mistralai-*/bin/python"))
 
 

@@ -23,7 +23,9 @@ from .pages import ROOT, anchors
 
 REFERENCE = (ROOT / "docs/reference.md").read_text("utf-8")
 SETTINGS_PAGE = (ROOT / "docs/settings.md").read_text("utf-8")
-COMMAND_PAGES = SETTINGS_PAGE + (ROOT / "docs/operating.md").read_text("utf-8")
+COMMAND_PAGES = SETTINGS_PAGE + "".join(
+    (ROOT / "docs" / name).read_text("utf-8") for name in ("operating.md", "chat.md")
+)
 MODULES = (completion, content, entries, events, responses, tools)
 STRUCTS = [*(struct for module in MODULES for struct in api.structs(module)), *api.ABOUT_AGENTS]
 
@@ -71,7 +73,7 @@ def test_all_operations_are_documented() -> None:
     assert len([name for one in AGENTS for name in one.names]) == 12
     names = [name for one in BY_KEY.values() for name in one.names]
     assert len(set(names)) == len(names)
-    overviews = section_of("Operations") + section_of("Agents")
+    overviews = section_of("Operations") + section_of("Agents") + section_of("Models")
     assert [name for name in names if f"[`{name}`](#" not in overviews] == []
 
 

@@ -36,6 +36,7 @@ SECTIONS = (
     "idempotency",
     "ledger",
     "runs",
+    "in process",
     "checkup",
     "store",
     "fold",

@@ -17,7 +17,7 @@ from causerie.tools.base import Toolset
 from .replies import PATIENCE
 
 
-class _Server(uvicorn.Server):
+class Listening(uvicorn.Server):
     """Says when it listens, so that nobody has to ask again and again."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -36,7 +36,7 @@ def serving(*, toolsets: Mapping[str, Toolset] | None = None, **settings: Any) -
     config = uvicorn.Config(
         app, loop="uvloop", http="httptools", lifespan="on", log_config=None, timeout_graceful_shutdown=1
     )
-    server = _Server(config)
+    server = Listening(config)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],), name="causerie-under-test")
     thread.start()

@@ -14,10 +14,11 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .library import OFFICIAL, Mistral, errors
 from .replies import PATIENCE
+from .stage import BEHIND
 
 Mode = Literal["sync", "async"]
 MODES: tuple[Mode, ...] = ("sync", "async")
@@ -92,6 +93,20 @@ class OpenedStream:
         return list(iter(self.next, None))
 
 
+class Way(NamedTuple):
+    """How a server is reached: with which methods of a client, and whether that is the client in process."""
+
+    mode: Mode
+    in_process: bool = False
+
+    def __str__(self) -> str:
+        """Name it, for reports."""
+        return self.mode if OFFICIAL else f"{'in process' if self.in_process else 'ours'} {self.mode}"
+
+
+WAYS = [*map(Way, MODES), *([] if OFFICIAL else [Way(mode, in_process=True) for mode in MODES])]
+
+
 class Clients:
     """The SDK's client objects, made once: each costs as much as ten requests."""
 
@@ -99,13 +114,12 @@ class Clients:
         """Make a client for the server at `url`."""
         self.url = url
         self.portal = Portal()
-        self.mistral = Mistral(api_key="any-key", server_url=url, timeout_ms=int(PATIENCE * 1000))
+        self.mistral: Any = Mistral(api_key="any-key", server_url=url, timeout_ms=int(PATIENCE * 1000))
 
     def close(self) -> None:
         """Close both sides of the client and stop the loop."""
-        mistral: Any = self.mistral
-        self.portal.call(mistral.__aexit__(None, None, None))
-        mistral.__exit__(None, None, None)
+        self.portal.call(self.mistral.__aexit__(None, None, None))
+        self.mistral.__exit__(None, None, None)
         self.portal.close()
 
 
@@ -115,13 +129,14 @@ class SDK:
     `start` and `start_stream` talk to this test's model unless a model or an agent is named.
     """
 
-    def __init__(self, clients: Clients, mode: Mode, model: str, url: str) -> None:
+    def __init__(self, clients: Clients, way: Way, model: str, url: str) -> None:
         """Talk to the server at `url`; `model` is the name that starts use."""
-        self.mode = mode
+        self.mode = way.mode
         self.model = model
-        self._beta = clients.mistral.beta
-        self._portal = clients.portal if mode == "async" else None
-        self._where = {} if url == clients.url else {"server_url": url}
+        self.over_http = not way.in_process  # where answers have heads
+        self._beta = (BEHIND[url] if way.in_process else clients.mistral).beta
+        self._portal = clients.portal if way.mode == "async" else None
+        self._where = {} if way.in_process or url == clients.url else {"server_url": url}
 
     @property
     def agents(self) -> Agents:

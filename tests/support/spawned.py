@@ -28,7 +28,7 @@ class Spawned:
         self._process = subprocess.Popen(
             [str(part) for part in command],
             cwd=cwd,
-            env=_environment() | (env or {}),
+            env=environment() | (env or {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -66,6 +66,10 @@ class Spawned:
         """End it without warning."""
         self._process.kill()
         self._process.wait(PATIENCE)
+
+    def ended(self) -> int:
+        """Wait until it ends by itself, and return its exit code."""
+        return self._process.wait(PATIENCE)
 
     def stop(self) -> None:
         """Ask it to end, and end it if it does not."""
@@ -108,7 +112,7 @@ def causerie(*flags: str | Path, cwd: Path) -> Iterator[tuple[Spawned, str]]:
         yield program, url
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """What this process has, without settings of ours; the package is found where the tests find it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CAUSERIE_", "PYTEST_"))}
     return kept | {"PYTHONPATH": str(_SOURCE), "PYTHONUNBUFFERED": "1"}

@@ -23,6 +23,7 @@ from causerie.client.models import FunctionCallEntry
 from causerie.client.run import Function
 from causerie.client.run.docstrings import described
 from causerie.client.run.functions import written
+from causerie.client.run.performing import make
 from causerie.client.run.shapes import Misfit, Shape, schema_of
 
 
@@ -89,7 +90,7 @@ def call(arguments: Any, name: str = "plan") -> FunctionCallEntry:
 def made(function: Function, arguments: Any = "{}") -> str:
     """Make a call and return what the model would read."""
     with ThreadPoolExecutor(1) as threads:
-        return asyncio.run(function.make(call(arguments), threads))
+        return asyncio.run(make(function, call(arguments), threads))
 
 
 def test_a_function_is_described_by_its_hints_and_its_docstring() -> None:

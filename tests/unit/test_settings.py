@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from causerie import settings as settings_module
 from causerie.errors import SettingsError
-from causerie.settings import SETTINGS, Kind, ModelRoute, Setting, Settings, UpstreamSettings, load, table_of
+from causerie.setting import Kind, Setting, table_of
+from causerie.settings import SETTINGS, ModelRoute, Settings, UpstreamSettings, load
 from causerie.upstreams import chat_request
 from scripts.reference import PAGES, settings_page
 

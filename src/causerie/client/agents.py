@@ -15,17 +15,7 @@ from causerie.types.requests import AgentVersion
 from causerie.types.tools import Tool
 
 from .operations import Operations, awaited, paged, paged_async, plain
-from .request import Call, Options, Retries, path, present, query_flag, query_json
-from .unknown import Reading
-
-_ALL = "/v1/agents"
-_ONE = "/v1/agents/{agent_id}"
-
-_AGENT: Reading[Agent] = Reading(Agent)
-_AGENTS: Reading[list[Agent]] = Reading(list[Agent])
-_PAGE: Reading[AgentListPage] = Reading(AgentListPage)
-_ALIAS: Reading[AgentAlias] = Reading(AgentAlias)
-_ALIASES: Reading[list[AgentAlias]] = Reading(list[AgentAlias])
+from .request import Call, Options, Retries, present, query_flag, query_json
 
 Args = CompletionArgs | Mapping[str, Any]
 Guardrails = Iterable[GuardrailConfig | Mapping[str, Any]]
@@ -60,7 +50,7 @@ class Agents(Operations):
             "handoffs": handoffs, "metadata": metadata, "version_message": version_message,
         }  # fmt: skip
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("POST", _ALL, _AGENT, options, body=body, begins=False)
+        return Call("agents.create", options, body=body)
 
     def _list(
         self,
@@ -85,7 +75,7 @@ class Agents(Operations):
             "metadata": query_json(metadata),
         }  # fmt: skip
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("GET", _ALL, _AGENTS, options, query=query)
+        return Call("agents.list", options, query=query)
 
     def _list_pages(
         self,
@@ -110,7 +100,7 @@ class Agents(Operations):
             "metadata": query_json(metadata), "page_token": present(page_token),
         }  # fmt: skip
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("GET", f"{_ALL}/pages", _PAGE, options, query=query)
+        return Call("agents.list_pages", options, query=query)
 
     def _get(
         self,
@@ -125,7 +115,7 @@ class Agents(Operations):
         """Get an agent, as it is or in one of its versions."""
         options = Options(retries, server_url, timeout_ms, http_headers)
         query = {"agent_version": present(agent_version)}
-        return Call("GET", path(_ONE, agent_id=agent_id), _AGENT, options, query=query)
+        return Call("agents.get", options, path={"agent_id": agent_id}, query=query)
 
     def _update(
         self,
@@ -154,7 +144,7 @@ class Agents(Operations):
             "deployment_chat": deployment_chat, "metadata": metadata, "version_message": version_message,
         }  # fmt: skip
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("PATCH", path(_ONE, agent_id=agent_id), _AGENT, options, body=body, begins=False)
+        return Call("agents.update", options, path={"agent_id": agent_id}, body=body)
 
     def _delete(
         self,
@@ -167,7 +157,7 @@ class Agents(Operations):
     ) -> Call[None]:
         """Delete an agent."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("DELETE", path(_ONE, agent_id=agent_id), None, options)
+        return Call("agents.delete", options, path={"agent_id": agent_id})
 
     def _update_version(
         self,
@@ -181,8 +171,7 @@ class Agents(Operations):
     ) -> Call[Agent]:
         """Make another version of an agent current."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        where, query = path(f"{_ONE}/version", agent_id=agent_id), {"version": version}
-        return Call("PATCH", where, _AGENT, options, query=query)
+        return Call("agents.update_version", options, path={"agent_id": agent_id}, query={"version": version})
 
     def _list_versions(
         self,
@@ -197,11 +186,8 @@ class Agents(Operations):
     ) -> Call[list[Agent]]:
         """List an agent's versions, newest first."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        where, query = (
-            path(f"{_ONE}/versions", agent_id=agent_id),
-            {"page": present(page), "page_size": present(page_size)},
-        )
-        return Call("GET", where, _AGENTS, options, query=query)
+        query = {"page": present(page), "page_size": present(page_size)}
+        return Call("agents.list_versions", options, path={"agent_id": agent_id}, query=query)
 
     def _get_version(
         self,
@@ -215,8 +201,7 @@ class Agents(Operations):
     ) -> Call[Agent]:
         """Get an agent in one of its versions."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        where = path(f"{_ONE}/versions/{{version}}", agent_id=agent_id, version=version)
-        return Call("GET", where, _AGENT, options)
+        return Call("agents.get_version", options, path={"agent_id": agent_id, "version": version})
 
     def _create_version_alias(
         self,
@@ -231,8 +216,8 @@ class Agents(Operations):
     ) -> Call[AgentAlias]:
         """Give a version of an agent a name, or move the name to it."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        where, query = path(f"{_ONE}/aliases", agent_id=agent_id), {"alias": alias, "version": version}
-        return Call("PUT", where, _ALIAS, options, query=query)
+        query = {"alias": alias, "version": version}
+        return Call("agents.create_version_alias", options, path={"agent_id": agent_id}, query=query)
 
     def _list_version_aliases(
         self,
@@ -245,7 +230,7 @@ class Agents(Operations):
     ) -> Call[list[AgentAlias]]:
         """List an agent's names for versions."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("GET", path(f"{_ONE}/aliases", agent_id=agent_id), _ALIASES, options)
+        return Call("agents.list_version_aliases", options, path={"agent_id": agent_id})
 
     def _delete_version_alias(
         self,
@@ -259,8 +244,7 @@ class Agents(Operations):
     ) -> Call[None]:
         """Take a name away from an agent's version."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        where, query = path(f"{_ONE}/aliases", agent_id=agent_id), {"alias": alias}
-        return Call("DELETE", where, None, options, query=query)
+        return Call("agents.delete_version_alias", options, path={"agent_id": agent_id}, query={"alias": alias})
 
     create, create_async = plain(_create), awaited(_create)
     list, list_async = plain(_list), awaited(_list)

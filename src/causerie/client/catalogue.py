@@ -8,11 +8,7 @@ from causerie.types.base import UNSET, UnsetType
 from causerie.types.responses import BaseModelCard, ModelList
 
 from .operations import Operations, awaited, plain
-from .request import Call, Options, Retries, path
-from .unknown import Reading
-
-_LIST: Reading[ModelList] = Reading(ModelList)
-_CARD: Reading[BaseModelCard] = Reading(BaseModelCard)
+from .request import Call, Options, Retries
 
 
 class Models(Operations):
@@ -30,7 +26,7 @@ class Models(Operations):
     ) -> Call[ModelList]:
         """List the models there are."""
         query = {"provider": provider or UNSET, "model": model or UNSET}
-        return Call("GET", "/v1/models", _LIST, Options(retries, server_url, timeout_ms, http_headers), query=query)
+        return Call("models.list", Options(retries, server_url, timeout_ms, http_headers), query=query)
 
     def _retrieve(
         self,
@@ -43,7 +39,7 @@ class Models(Operations):
     ) -> Call[BaseModelCard]:
         """Look up one model."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("GET", path("/v1/models/{model_id}", model_id=model_id), _CARD, options)
+        return Call("models.retrieve", options, path={"model_id": model_id})
 
     list, list_async = plain(_list), awaited(_list)
     retrieve, retrieve_async = plain(_retrieve), awaited(_retrieve)

@@ -8,6 +8,7 @@ from typing import Self
 from causerie.types.base import UNSET
 
 from .agents import Agents
+from .carrier import Carrier
 from .catalogue import Models
 from .connection import ApiKey, Connection, base_url
 from .conversations import Conversations
@@ -19,7 +20,7 @@ from .wire import AsyncHttpClient, HttpClient
 class Beta:
     """What the API calls beta."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Carrier) -> None:
         """Offer it over `connection`."""
         self.conversations = Conversations(connection)
         self.agents = Agents(connection)

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
-import httpx2 as httpx
-
 from causerie.errors import SettingsError
 from causerie.ids import Ids
 from causerie.types.base import UNSET
 from causerie.version import VERSION
 
-from .exchange import ConversationEvents, Logger, Place, answered, streamed
+from .exchange import Connected, Logger, answered, streamed
+from .place import ConversationEvents
 from .request import Call, Retries
 from .retries import RetryConfig
 from .streams import EventStream, EventStreamAsync, opened, opened_async
@@ -93,11 +92,9 @@ class Connection:
     def _answered(self, call: Call[R]) -> Steps[R | None]:
         return answered(self._prepared(call, stream=False), call, self._config(call), self._log)
 
-    def _streamed(self, call: Call[object]) -> tuple[Place, Course[ConversationEvents]]:
+    def _streamed(self, call: Call[object]) -> tuple[Connected, Course[ConversationEvents]]:
         base = call.options.server_url or self._base
-        place = Place(self._prepared(call, stream=True), base, self._keeps_keys)
-        if call.follows is not None:
-            place.conversation_id, place.run_id, place.last_id = call.follows
+        place = Connected(self._prepared(call, stream=True), base, self._keeps_keys, call.follows)
         return place, Course(streamed(place, self._config(call), self._log))
 
     def _config(self, call: Call[object]) -> RetryConfig | None:
@@ -119,18 +116,22 @@ class Connection:
         headers |= {name.lower(): value for name, value in (options.http_headers or {}).items()}
         timeout = next((ms for ms in (options.timeout_ms, self._timeout_ms) if ms is not None), TIMEOUT_MS)
         url = call.target(options.server_url or self._base)
-        return Prepared(call.method, url, headers, content, timeout / 1000, stream)
+        return Prepared(call.operation.method, url, headers, content, timeout / 1000, stream)
 
     def _sync(self) -> HttpClient:
         with self._making:
             if self._http is None:
-                self._http = cast("HttpClient", httpx.Client(follow_redirects=True))
+                import httpx2  # noqa: PLC0415  # see wire.py
+
+                self._http = cast("HttpClient", httpx2.Client(follow_redirects=True))
             return self._http
 
     def _async(self) -> AsyncHttpClient:
         with self._making:
             if self._http_async is None:
-                self._http_async = cast("AsyncHttpClient", httpx.AsyncClient(follow_redirects=True))
+                import httpx2  # noqa: PLC0415  # see wire.py
+
+                self._http_async = cast("AsyncHttpClient", httpx2.AsyncClient(follow_redirects=True))
             return self._http_async
 
 

@@ -21,22 +21,9 @@ from causerie.types.responses import (
 )
 from causerie.types.tools import Tool, ToolCallConfirmation
 
-from .exchange import EVENTS
 from .operations import Operations, awaited, plain, streaming, streaming_async
-from .request import Call, Inputs, Options, Retries, path, present, query_json
+from .request import Call, Inputs, Options, Retries, present, query_json
 from .run.methods import Runs
-from .unknown import Reading
-
-_ALL = "/v1/conversations"
-_ONE = "/v1/conversations/{conversation_id}"
-
-_RESPONSE: Reading[ConversationResponse] = Reading(ConversationResponse)
-_ENTITY: Reading[ConversationEntity] = Reading(ConversationEntity)
-_ENTITIES: Reading[list[ConversationEntity]] = Reading(list[ConversationEntity])
-_HISTORY: Reading[ConversationHistory] = Reading(ConversationHistory)
-_MESSAGES: Reading[ConversationMessages] = Reading(ConversationMessages)
-_RUN: Reading[ConversationRun] = Reading(ConversationRun)
-_RUNS: Reading[RunList] = Reading(RunList)
 
 Args = CompletionArgs | Mapping[str, Any]
 Guardrails = Iterable[GuardrailConfig | Mapping[str, Any]]
@@ -75,7 +62,7 @@ class Conversations(Operations, Runs):
             "model": model,
         }  # fmt: skip
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("POST", _ALL, _RESPONSE, options, body=body)
+        return Call("conversations.start", options, body=body)
 
     def _append(
         self,
@@ -97,7 +84,7 @@ class Conversations(Operations, Runs):
             "completion_args": present(completion_args), "tool_confirmations": tool_confirmations,
         }  # fmt: skip
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("POST", path(_ONE, conversation_id=conversation_id), _RESPONSE, options, body=body)
+        return Call("conversations.append", options, path={"conversation_id": conversation_id}, body=body)
 
     def _restart(
         self,
@@ -123,7 +110,7 @@ class Conversations(Operations, Runs):
             "guardrails": guardrails, "metadata": metadata, "agent_version": agent_version,
         }  # fmt: skip
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("POST", path(f"{_ONE}/restart", conversation_id=conversation_id), _RESPONSE, options, body=body)
+        return Call("conversations.restart", options, path={"conversation_id": conversation_id}, body=body)
 
     def _list(
         self,
@@ -138,7 +125,7 @@ class Conversations(Operations, Runs):
     ) -> Call[list[ConversationEntity]]:
         """List conversations, newest first."""
         query = {"page": present(page), "page_size": present(page_size), "metadata": query_json(metadata)}
-        return Call("GET", _ALL, _ENTITIES, Options(retries, server_url, timeout_ms, http_headers), query=query)
+        return Call("conversations.list", Options(retries, server_url, timeout_ms, http_headers), query=query)
 
     def _get(
         self,
@@ -151,7 +138,7 @@ class Conversations(Operations, Runs):
     ) -> Call[ConversationEntity]:
         """Get a conversation's settings."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("GET", path(_ONE, conversation_id=conversation_id), _ENTITY, options)
+        return Call("conversations.get", options, path={"conversation_id": conversation_id})
 
     def _delete(
         self,
@@ -164,7 +151,7 @@ class Conversations(Operations, Runs):
     ) -> Call[None]:
         """Delete a conversation."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("DELETE", path(_ONE, conversation_id=conversation_id), None, options)
+        return Call("conversations.delete", options, path={"conversation_id": conversation_id})
 
     def _get_history(
         self,
@@ -177,7 +164,7 @@ class Conversations(Operations, Runs):
     ) -> Call[ConversationHistory]:
         """Get all entries of a conversation, oldest first."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("GET", path(f"{_ONE}/history", conversation_id=conversation_id), _HISTORY, options)
+        return Call("conversations.get_history", options, path={"conversation_id": conversation_id})
 
     def _get_messages(
         self,
@@ -190,7 +177,7 @@ class Conversations(Operations, Runs):
     ) -> Call[ConversationMessages]:
         """Get all messages of a conversation, oldest first."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("GET", path(f"{_ONE}/messages", conversation_id=conversation_id), _MESSAGES, options)
+        return Call("conversations.get_messages", options, path={"conversation_id": conversation_id})
 
     def _list_runs(
         self,
@@ -203,7 +190,7 @@ class Conversations(Operations, Runs):
     ) -> Call[RunList]:
         """List a conversation's runs, newest first."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("GET", path(f"{_ONE}/runs", conversation_id=conversation_id), _RUNS, options)
+        return Call("conversations.list_runs", options, path={"conversation_id": conversation_id})
 
     def _get_run(
         self,
@@ -216,8 +203,8 @@ class Conversations(Operations, Runs):
         http_headers: Mapping[str, str] | None = None,
     ) -> Call[ConversationRun]:
         """Get a run: its state, what it used, why it failed."""
-        where = path(f"{_ONE}/runs/{{run_id}}", conversation_id=conversation_id, run_id=run_id)
-        return Call("GET", where, _RUN, Options(retries, server_url, timeout_ms, http_headers))
+        where = {"conversation_id": conversation_id, "run_id": run_id}
+        return Call("conversations.get_run", Options(retries, server_url, timeout_ms, http_headers), path=where)
 
     def _follow_run(
         self,
@@ -231,9 +218,10 @@ class Conversations(Operations, Runs):
         http_headers: Mapping[str, str] | None = None,
     ) -> Call[None]:
         """Read a run's events: all, or those after the one whose id is given."""
-        where = path(EVENTS, conversation_id=conversation_id, run_id=run_id)
+        where = {"conversation_id": conversation_id, "run_id": run_id}
+        follows = (conversation_id, run_id, last_event_id)
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("GET", where, None, options, follows=(conversation_id, run_id, last_event_id))
+        return Call("conversations.follow_run", options, path=where, follows=follows)
 
     def _cancel_run(
         self,
@@ -246,8 +234,8 @@ class Conversations(Operations, Runs):
         http_headers: Mapping[str, str] | None = None,
     ) -> Call[ConversationRun]:
         """End a run now, keeping what it has made."""
-        where = path(f"{_ONE}/runs/{{run_id}}/cancel", conversation_id=conversation_id, run_id=run_id)
-        return Call("POST", where, _RUN, Options(retries, server_url, timeout_ms, http_headers))
+        where = {"conversation_id": conversation_id, "run_id": run_id}
+        return Call("conversations.cancel_run", Options(retries, server_url, timeout_ms, http_headers), path=where)
 
     def _cancel(
         self,
@@ -260,7 +248,7 @@ class Conversations(Operations, Runs):
     ) -> Call[RunList]:
         """End whatever runs in a conversation now; the answer names what was ended."""
         options = Options(retries, server_url, timeout_ms, http_headers)
-        return Call("POST", path(f"{_ONE}/cancel", conversation_id=conversation_id), _RUNS, options)
+        return Call("conversations.cancel", options, path={"conversation_id": conversation_id})
 
     start, start_async = plain(_start), awaited(_start)
     start_stream, start_stream_async = streaming(_start), streaming_async(_start)

@@ -6,23 +6,27 @@ These are generators of steps (`wire.py`); they do no I/O themselves.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Protocol, TypeVar
-
-import httpx2 as httpx
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from causerie.errors import ConnectionFailed, from_response
 from causerie.sse import Decoder, Frame
-from causerie.types.base import UNSET, Struct, UnsetType
-from causerie.types.events import LAST_EVENTS, Event, ResponseStartedEvent, RunCancelledEvent
+from causerie.types.base import Struct
+from causerie.types.events import Event
+from causerie.types.operations import BY_KEY
 
-from .request import Call, path
+from .place import ConversationEvents, Place
+from .request import Call, filled
 from .retries import RECONNECT, Attempts, RetryConfig
 from .unknown import Reading, UnknownEvent
-from .wire import Close, Next, Pause, Prepared, Read, Send, Step, Steps
+from .wire import Close, Next, Pause, Prepared, Read, Send, Step, Steps, breakage
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
 
 R = TypeVar("R")
+NO_CONTENT = 204
 
-EVENTS = "/v1/conversations/{conversation_id}/runs/{run_id}/events"
+_EVENTS = BY_KEY["conversations.follow_run"].path
 _EVENT: Reading[Event] = Reading(Event, UnknownEvent)
 
 
@@ -34,51 +38,30 @@ class Logger(Protocol):
         ...
 
 
-class ConversationEvents(Struct, kw_only=True, forbid_unknown_fields=False):
-    """One item of a stream: an event, its kind, and its id where the server gave one."""
-
-    event: str
-    data: Event | Any
-    id: str | UnsetType = UNSET
-
-
-class Place:
-    """How far a stream has been read, and of which run.
+class Connected(Place):
+    """A place in a stream that comes over HTTP.
 
     Attributes:
         opening: the request that the stream began with.
-        resuming: builds the request for what comes after an event of a run.
-        response: the response that is being read.
+        base: the server's URL.
         keeps_keys: servers that are known to honour idempotency keys, by URL; shared by all streams of a client.
     """
 
-    def __init__(self, opening: Prepared, base: str, keeps_keys: set[str]) -> None:
-        """Stand at the beginning."""
+    def __init__(
+        self, opening: Prepared, base: str, keeps_keys: set[str], follows: tuple[str, str, str | None] | None = None
+    ) -> None:
+        """Stand at the beginning, or where a stream goes on."""
+        super().__init__(follows)
         self.opening = opening
         self.base = base
         self.keeps_keys = keeps_keys
-        self.response: httpx.Response | None = None
-        self.conversation_id: str | None = None
-        self.run_id: str | None = None
-        self.last_id: str | None = None
-        self.seen = 0
-        self.ended = False
-        self._cancelled = False
 
-    def take(self, frames: list[Frame]) -> list[ConversationEvents]:
+    def read(self, frames: list[Frame]) -> list[ConversationEvents]:
         """Take what came; return what is new."""
-        events = []
-        for frame in frames:
-            data = _event(frame)
-            if frame.id:
-                self.last_id = frame.id
-            if self._note(data):
-                self.seen += 1
-                item = ConversationEvents(event=frame.event, data=data)
-                if frame.id is not None:
-                    item.id = frame.id
-                events.append(item)
-        return events
+        items = [item for frame in frames if (item := self.take(frame.event, _event(frame), frame.id))]
+        if self.run_id:  # a server that names its runs is one of ours
+            self.keeps_keys.add(self.base)
+        return items
 
     def again(self) -> Prepared | None:
         """Return the request that goes on here; None where nothing can be asked without running twice."""
@@ -86,26 +69,12 @@ class Place:
             headers = {name: value for name, value in self.opening.headers.items() if name not in _OF_THE_OPENING}
             if self.last_id:
                 headers["last-event-id"] = self.last_id
-            events = path(EVENTS, conversation_id=self.conversation_id, run_id=self.run_id)
+            events = filled(_EVENTS, conversation_id=self.conversation_id, run_id=self.run_id)
             url = f"{self.base.rstrip('/')}{events}"
             return Prepared("GET", url, headers, None, self.opening.timeout, stream=True)
         if self.seen == 0 and self.base in self.keeps_keys and "idempotency-key" in self.opening.headers:
             return self.opening
         return None
-
-    def _note(self, data: Event | UnknownEvent) -> bool:
-        if isinstance(data, ResponseStartedEvent):
-            self.conversation_id = data.conversation_id
-            if data.run_id:
-                self.run_id = data.run_id
-                self.keeps_keys.add(self.base)
-        elif isinstance(data, RunCancelledEvent):
-            # It shares its id with the event that follows: whoever is cut off between the two is sent both again.
-            known, self._cancelled = self._cancelled, True
-            return not known
-        elif isinstance(data, LAST_EVENTS):
-            self.ended = True
-        return True
 
 
 _OF_THE_OPENING = {"idempotency-key", "content-type", "last-event-id"}
@@ -119,13 +88,13 @@ def answered(prepared: Prepared, call: Call[R], config: RetryConfig | None, log:
         ConnectionFailed: it did not answer, or with something that is no answer.
     """
     response = yield from _sent(prepared, config, log)
-    if call.answer is None or response.status_code == httpx.codes.NO_CONTENT:
+    if call.answer is None or response.status_code == NO_CONTENT:
         yield [None]
     else:
         yield [call.answer.read(response.content)]
 
 
-def streamed(place: Place, config: RetryConfig | None, log: Logger) -> Steps[ConversationEvents]:
+def streamed(place: Connected, config: RetryConfig | None, log: Logger) -> Steps[ConversationEvents]:
     """Open a stream and hand out its events; nothing at first, to say that it is open.
 
     Where the connection breaks it is taken up again, as long as the server knows how: every event is handed out
@@ -161,7 +130,7 @@ def _sent(prepared: Prepared, config: RetryConfig | None, log: Logger) -> Genera
         log.debug("%s %s", prepared.method, prepared.url)
         try:
             response: httpx.Response = yield Send(prepared)
-        except httpx.RequestError as error:
+        except breakage() as error:
             delay = attempts.after_failure()
             if delay is None:
                 raise _failed(error, prepared) from error
@@ -183,12 +152,12 @@ def _checked(response: httpx.Response, prepared: Prepared) -> Generator[Step, An
         raise ConnectionFailed(f"{prepared.url} answered, but not with a stream of events.")
     try:
         yield Read(response)
-    except httpx.RequestError as error:
+    except breakage() as error:
         raise _failed(error, prepared) from error
     raise from_response(response.status_code, response.text, response.headers, response)
 
 
-def _read(place: Place) -> Generator[Step | list[ConversationEvents], Any, ConnectionFailed | None]:
+def _read(place: Connected) -> Generator[Step | list[ConversationEvents], Any, ConnectionFailed | None]:
     """Hand out the events of one response; return what was wrong if they end too early."""
     response, decoder = place.response, Decoder()
     if response is None:
@@ -197,12 +166,12 @@ def _read(place: Place) -> Generator[Step | list[ConversationEvents], Any, Conne
     while True:
         try:
             chunk = yield bite
-        except httpx.RequestError as error:
+        except breakage() as error:
             cause = error
             break
         if chunk is None:
             break
-        if events := place.take(decoder.feed(chunk)):
+        if events := place.read(decoder.feed(chunk)):
             yield events
     yield Close(response)
     if place.ended:
@@ -212,7 +181,7 @@ def _read(place: Place) -> Generator[Step | list[ConversationEvents], Any, Conne
     return broken
 
 
-def _mended(place: Place, attempts: Attempts, broken: ConnectionFailed, log: Logger) -> Generator[Step, Any, None]:
+def _mended(place: Connected, attempts: Attempts, broken: ConnectionFailed, log: Logger) -> Generator[Step, Any, None]:
     """Take up a broken stream where it broke."""
     while True:
         request, first = place.again(), attempts.made == 0
@@ -223,7 +192,7 @@ def _mended(place: Place, attempts: Attempts, broken: ConnectionFailed, log: Log
         log.debug("%s %s, after %s", request.method, request.url, place.last_id)
         try:
             response: httpx.Response = yield Send(request)
-        except httpx.RequestError as error:
+        except breakage() as error:
             broken.__cause__ = error
             continue
         if response.status_code in _PASSING:

@@ -105,8 +105,8 @@ from causerie.types.tools import (
     WebSearchTool,
 )
 
-from .exchange import ConversationEvents
 from .pages import Page
+from .place import ConversationEvents
 from .unknown import Unknown, UnknownEvent
 
 # The names that the official SDK has for some of them.

@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from causerie.types.agents import AgentListPage
 
-from .connection import Connection
+from .carrier import Carrier
 from .pages import Page, PageAsync
 from .request import Call
 from .streams import EventStream, EventStreamAsync
@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Operations:
     """A group of operations over one connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Carrier) -> None:
         """Send calls through `connection`."""
         self.connection = connection
 

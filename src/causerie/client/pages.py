@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from causerie.types.agents import AgentListPage
 
-from .connection import Connection
+from .carrier import Carrier
 from .request import Call
 
 
@@ -15,7 +15,7 @@ class Page:
         result: the page.
     """
 
-    def __init__(self, connection: Connection, asked: Call[AgentListPage], result: AgentListPage) -> None:
+    def __init__(self, connection: Carrier, asked: Call[AgentListPage], result: AgentListPage) -> None:
         """Take a page, and what was asked for it."""
         self.result = result
         self._connection, self._asked = connection, asked
@@ -35,7 +35,7 @@ class PageAsync:
         result: the page.
     """
 
-    def __init__(self, connection: Connection, asked: Call[AgentListPage], result: AgentListPage) -> None:
+    def __init__(self, connection: Carrier, asked: Call[AgentListPage], result: AgentListPage) -> None:
         """Take a page, and what was asked for it."""
         self.result = result
         self._connection, self._asked = connection, asked

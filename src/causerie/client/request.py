@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from copy import copy
+from functools import cache
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -11,6 +12,7 @@ import msgspec
 
 from causerie.types.base import UNSET, UnsetType, dumped
 from causerie.types.entries import Entry
+from causerie.types.operations import BY_KEY
 
 from .retries import RetryConfig
 from .unknown import Reading
@@ -37,33 +39,32 @@ class Call(Generic[R_co]):
 
     def __init__(
         self,
-        method: str,
-        path: str,
-        answer: Reading[R_co] | None,
+        key: str,
         options: Options,
         *,
+        path: Mapping[str, str] | None = None,
         body: dict[str, Any] | None = None,
         query: dict[str, Any] | None = None,
         follows: tuple[str, str, str | None] | None = None,
-        begins: bool = True,
     ) -> None:
         """Describe it.
 
         Args:
-            method: the HTTP verb.
-            path: the path, escaped (see `path`).
-            answer: how its JSON is read; None where it has none.
+            key: the operation's name in the table, such as ``conversations.start``.
             options: what the caller wants besides.
+            path: what stands for the names in the operation's path.
             body: the members of the body; those that are `UNSET` are not sent.
             query: likewise, of the query.
             follows: of a stream that goes on: its conversation, its run, and the last event that is known.
-            begins: whether a body is that of a run, which says how it is read and can be asked for again.
         """
-        self.method, self.path, self.answer, self.options = method, path, answer, options
+        self.operation, self.options = BY_KEY[key], options
+        self.parts = dict(path or {})
+        self.path = filled(self.operation.path, **self.parts)
+        self.answer: Reading[R_co] | None = _reading(self.operation.response)
         self.body = None if body is None else _given(body)
         self.query = _given(query or {})
         self.follows = follows
-        self.begins = begins and body is not None
+        self.begins = self.operation.stream is not None and body is not None  # a run, which can be asked for again
 
     @property
     def leaves_a_trace(self) -> bool:
@@ -78,8 +79,12 @@ class Call(Generic[R_co]):
 
     def target(self, base: str) -> str:
         """Return the URL at the server `base`."""
-        query = f"?{urlencode(self.query, doseq=True)}" if self.query else ""
-        return f"{base.rstrip('/')}{self.path}{query}"
+        return f"{base.rstrip('/')}{self.path}{'?' if self.query else ''}{self.asked}"
+
+    @property
+    def asked(self) -> str:
+        """The query, as it stands in a URL."""
+        return urlencode(self.query, doseq=True)
 
     def content(self, *, stream: bool) -> bytes | None:
         """Return the body as JSON."""
@@ -88,9 +93,14 @@ class Call(Generic[R_co]):
         return msgspec.json.encode(self.body | ({"stream": stream} if self.begins else {}), enc_hook=_plain)
 
 
-def path(template: str, **parts: str) -> str:
+@cache
+def _reading(kind: Any) -> Reading[Any] | None:
+    return None if kind is None else Reading(kind)
+
+
+def filled(path: str, **parts: str) -> str:
     """Fill in a path; what is filled in cannot reach out of its segment."""
-    return template.format(**{name: _DOTS.get(part) or quote(part, safe="") for name, part in parts.items()})
+    return path.format(**{name: _DOTS.get(part) or quote(part, safe="") for name, part in parts.items()})
 
 
 _DOTS = {".": "%2E", "..": "%2E%2E"}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import httpx2 as httpx
-
-from .exchange import ConversationEvents, Place
+from .place import ConversationEvents, Place
 from .wire import AsyncHttpClient, Course, HttpClient, pull, pull_async
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
 
 
 class _Stream:
@@ -19,11 +20,12 @@ class _Stream:
         self._place, self._course = place, course
         self._events: deque[ConversationEvents] = deque()
         self._closed = False
+        self._last_id = place.last_id
         self._keeps = keeps  # a client that nobody else holds must not be collected while its stream is read
 
     @property
     def response(self) -> httpx.Response | None:
-        """The response that is being read; another one after the connection broke."""
+        """The response that is being read; another one after the connection broke; None in process."""
         return self._place.response
 
     @property
@@ -38,15 +40,20 @@ class _Stream:
 
     @property
     def last_event_id(self) -> str | None:
-        """The id of the last event that came: `follow_run` goes on after it, in another process too."""
-        return self._place.last_id
+        """The id of the last event that was read here: `follow_run` goes on after it, in another process too."""
+        return self._last_id
+
+    def _hand_out(self) -> ConversationEvents:
+        item = self._events.popleft()
+        self._last_id = item.id or self._last_id
+        return item
 
 
 class EventStream(_Stream):
     """Events of a run; leaving the context, or closing it, hangs up."""
 
     def __init__(
-        self, place: Place, course: Course[ConversationEvents], http: HttpClient, keeps: object = None
+        self, place: Place, course: Course[ConversationEvents], http: HttpClient | None, keeps: object = None
     ) -> None:
         """Read from `place` by going on with `course`, which has been opened."""
         super().__init__(place, course, keeps)
@@ -59,17 +66,16 @@ class EventStream(_Stream):
     def __next__(self) -> ConversationEvents:
         """Return the next event."""
         events = self._events
-        while not events:
+        while self._closed or not events:
             found = None if self._closed else pull(self._course, self._http)
             if found is None:
                 raise StopIteration
             events.extend(found)
-        return events.popleft()
+        return self._hand_out()
 
     def close(self) -> None:
         """Hang up. The run goes on unless the server was told otherwise."""
         self._closed = True
-        self._events.clear()
         self._course.close()
         if self._place.response is not None:
             self._place.response.close()
@@ -89,7 +95,7 @@ class EventStreamAsync(_Stream):
     """Events of a run; leaving the context, or closing it, hangs up."""
 
     def __init__(
-        self, place: Place, course: Course[ConversationEvents], http: AsyncHttpClient, keeps: object = None
+        self, place: Place, course: Course[ConversationEvents], http: AsyncHttpClient | None, keeps: object = None
     ) -> None:
         """Read from `place` by going on with `course`, which has been opened."""
         super().__init__(place, course, keeps)
@@ -102,17 +108,16 @@ class EventStreamAsync(_Stream):
     async def __anext__(self) -> ConversationEvents:
         """Return the next event."""
         events = self._events
-        while not events:
+        while self._closed or not events:
             found = None if self._closed else await pull_async(self._course, self._http)
             if found is None:
                 raise StopAsyncIteration
             events.extend(found)
-        return events.popleft()
+        return self._hand_out()
 
     async def close(self) -> None:
         """Hang up. The run goes on unless the server was told otherwise."""
         self._closed = True
-        self._events.clear()
         self._course.close()
         if self._place.response is not None:
             await self._place.response.aclose()
@@ -128,14 +133,14 @@ class EventStreamAsync(_Stream):
         await self.close()
 
 
-def opened(place: Place, course: Course[ConversationEvents], http: HttpClient, keeps: Any) -> EventStream:
+def opened(place: Place, course: Course[ConversationEvents], http: HttpClient | None, keeps: Any) -> EventStream:
     """Send the request that a stream begins with; what is wrong with it is raised here."""
     pull(course, http)
     return EventStream(place, course, http, keeps)
 
 
 async def opened_async(
-    place: Place, course: Course[ConversationEvents], http: AsyncHttpClient, keeps: Any
+    place: Place, course: Course[ConversationEvents], http: AsyncHttpClient | None, keeps: Any
 ) -> EventStreamAsync:
     """Send the request that a stream begins with; what is wrong with it is raised here."""
     await pull_async(course, http)

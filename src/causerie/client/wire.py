@@ -6,14 +6,22 @@ carry the steps out and know nothing about them. A generator hands out results a
 
 from __future__ import annotations
 
-import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
-import httpx2 as httpx
+if TYPE_CHECKING:  # loading it takes longer than all else here, and until the first request nobody needs it
+    import httpx2 as httpx
 
 T = TypeVar("T")
+
+
+def breakage() -> type[httpx.RequestError]:
+    """Return what the HTTP library raises where a connection breaks."""
+    import httpx2  # noqa: PLC0415  # see above
+
+    return httpx2.RequestError
 
 
 class HttpClient(Protocol):
@@ -66,13 +74,13 @@ class Prepared(NamedTuple):
 
 
 class Step(Protocol):
-    """One thing to do."""
+    """One thing to do; `http` is the client of the way it is done in, where it takes one."""
 
-    def now(self, http: HttpClient) -> Any:
+    def now(self, http: Any) -> Any:
         """Do it, waiting for it."""
         ...
 
-    async def soon(self, http: AsyncHttpClient) -> Any:
+    async def soon(self, http: Any) -> Any:
         """Do it, letting others run meanwhile."""
         ...
 
@@ -102,6 +110,8 @@ class Pause(NamedTuple):
 
     async def soon(self, http: AsyncHttpClient) -> None:  # noqa: ARG002  # a `Step`
         """See `Step`."""
+        import asyncio  # noqa: PLC0415  # who waits here has it; the sync side does without
+
         await asyncio.sleep(self.seconds)
 
 
@@ -163,6 +173,7 @@ class Course(Generic[T]):
     def __init__(self, steps: Steps[T]) -> None:
         """Begin."""
         self._steps = steps
+        self._stepping = threading.RLock()  # a stream may be closed by another thread than reads it
         self.answer: Any = None
         self.error: httpx.RequestError | None = None
 
@@ -170,26 +181,28 @@ class Course(Generic[T]):
         """Return the next step to take, the next results, or None when there is neither."""
         answer, error = self.answer, self.error
         self.answer = self.error = None
-        try:
-            return self._steps.send(answer) if error is None else self._steps.throw(error)
-        except StopIteration:
-            return None
+        with self._stepping:
+            try:
+                return self._steps.send(answer) if error is None else self._steps.throw(error)
+            except StopIteration:
+                return None
 
     def interrupted(self) -> None:
         """Whoever took a step was interrupted: to the steps that is a broken connection, if they ever go on."""
-        self.error = httpx.ReadError("The caller was interrupted.")
+        self.error = breakage()("The caller was interrupted.")
 
     def close(self) -> None:
         """Take no further step."""
-        self._steps.close()
+        with self._stepping:
+            self._steps.close()
 
 
-def pull(course: Course[T], http: HttpClient) -> list[T] | None:
+def pull(course: Course[T], http: HttpClient | None = None) -> list[T] | None:
     """Take steps until there are results; None when there are no more."""
     while not isinstance(step := course.go_on(), list | None):
         try:
             course.answer = step.now(http)
-        except httpx.RequestError as error:
+        except breakage() as error:
             course.error = error
         except BaseException:
             course.interrupted()
@@ -197,12 +210,12 @@ def pull(course: Course[T], http: HttpClient) -> list[T] | None:
     return step
 
 
-async def pull_async(course: Course[T], http: AsyncHttpClient) -> list[T] | None:
+async def pull_async(course: Course[T], http: AsyncHttpClient | None = None) -> list[T] | None:
     """Take steps until there are results; None when there are no more."""
     while not isinstance(step := course.go_on(), list | None):
         try:
             course.answer = await step.soon(http)
-        except httpx.RequestError as error:
+        except breakage() as error:
             course.error = error
         except BaseException:
             course.interrupted()

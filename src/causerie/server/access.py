@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from causerie.engine.operations import LOCAL_WORKSPACE
 from causerie.errors import Forbidden
 
-LOCAL_WORKSPACE = "local"
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:]+))(?::\d*)?")
 
 

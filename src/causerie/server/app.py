@@ -24,7 +24,7 @@ from .call import Call, Options
 from .edge import Edge
 from .openapi import document
 from .respond import Answer, Json
-from .routes import HANDLERS, Handler, get_model, health, list_models
+from .routes import Handler, handler, health
 
 
 class Endpoint:
@@ -59,10 +59,9 @@ def app(engine: Engine, options: Options) -> Starlette:
 
     paths: dict[str, dict[str, Handler]] = {}
     for one in BY_KEY.values():
-        methods = paths.setdefault(one.path, {})
-        methods[one.method] = methods[one.also or one.method] = HANDLERS[one.key]
-    paths["/v1/models"] = {"GET": list_models}
-    paths["/v1/models/{model_id:path}"] = {"GET": get_model}
+        path = one.path.replace("{model_id}", "{model_id:path}")  # names of models have slashes of their own
+        methods = paths.setdefault(path, {})
+        methods[one.method] = methods[one.also or one.method] = handler(one)
     paths["/health"] = {"GET": health}
     paths["/openapi.json"] = {"GET": openapi}
 

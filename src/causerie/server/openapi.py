@@ -9,7 +9,6 @@ import msgspec
 
 from causerie.types.events import Event
 from causerie.types.operations import BY_KEY, Operation
-from causerie.types.responses import ModelList
 
 _REF = "#/components/schemas/{name}"
 _ERRORS = {
@@ -34,13 +33,12 @@ def document(version: str) -> dict[str, Any]:
         for kind in (None if one.in_query else one.request, one.response)
         for struct in _structs(kind)
     ]
-    _, components = msgspec.json.schema_components([*dict.fromkeys(kinds), Event, ModelList], ref_template=_REF)
+    _, components = msgspec.json.schema_components([*dict.fromkeys(kinds), Event], ref_template=_REF)
     components["Error"] = _error_schema()
     components["ConversationEvents"] = _frame_schema()
     paths: dict[str, dict[str, Any]] = {}
     for one in BY_KEY.values():
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
-    paths["/v1/models"] = {"get": _plain("models", "List the models.", {"$ref": _REF.format(name="ModelList")})}
     paths["/health"] = {"get": _plain("health", "Whether the server can serve.", {"type": "object"})}
     return {
         "openapi": "3.1.0",

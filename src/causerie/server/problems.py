@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.exceptions import HTTPException
 
-from causerie.errors import APIError, CauserieError, InvalidRequest, NotFound, Unauthenticated
+from causerie.errors import APIError, CauserieError, NotFound
 from causerie.types.base import encode
 
 
@@ -15,18 +13,9 @@ def problem(error: Exception) -> tuple[int, bytes, dict[str, str]]:
     if isinstance(error, HTTPException):
         error = _routing(error)
     if isinstance(error, APIError):
-        return error.status_code, encode(_body(error)), error.headers
+        return error.status_code, encode(error.told()), error.headers
     message = error.message if isinstance(error, CauserieError) else "Something broke inside the server."
     return 500, encode({"object": "Error", "message": message, "type": "server_error", "code": 3000}), {}
-
-
-def _body(error: APIError) -> dict[str, Any]:
-    if isinstance(error, Unauthenticated):
-        return {"detail": error.message}
-    body: dict[str, Any] = {"object": "Error", "message": error.message, "type": error.type, "code": error.code}
-    if isinstance(error, InvalidRequest):
-        body["detail"] = error.detail
-    return body
 
 
 def _routing(error: HTTPException) -> Exception:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from starlette.types import Receive, Send
 
@@ -109,13 +109,6 @@ def frames(events: list[Numbered]) -> bytes:
     return b"".join(
         [b"%bid: %b\ndata: %b\n\n" % (_head(type(event)), cursor.encode(), encode(event)) for cursor, event in events]
     )
-
-
-def entries_body(kind: str, conversation_id: str, field: str, bodies: Any) -> bytes:
-    """Join a history or its messages from entries as they are stored."""
-    return b'{"object":"%b","conversation_id":%b,"%b":[%b]}' % (
-        kind.encode(), encode(conversation_id), field.encode(), b",".join(bodies),
-    )  # fmt: skip
 
 
 def _head(kind: type) -> bytes:

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
+from weakref import WeakSet
 
 from causerie.errors import SchemaMismatch, StoreInUse, StoreUnavailable
 
@@ -50,18 +51,31 @@ class FileLock:
             holder = os.read(file, 32).decode().strip() or "unknown"
             os.close(file)
             raise StoreInUse(
-                f"{self._path.with_suffix('')} is open in process {holder}. Stop that process, or give this one "
-                "another --data directory: one SQLite database has one owner."
+                f"{self._path.with_suffix('')} is open in process {holder}. Stop that process, or use another "
+                "database here (a server's is --data): one SQLite database has one owner."
             ) from None
         os.ftruncate(file, 0)
         os.write(file, str(os.getpid()).encode())
         self._file = file
+        _HELD.add(self)
 
     def release(self) -> None:
         """Give the lock back. The file stays: removing it would race with the next taker."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _leave_to_parent() -> None:
+    # A lock is held as long as any copy of its file is open, and a fork has one.
+    for lock in list(_HELD):
+        lock.release()
+    _HELD.clear()
+
+
+_HELD: WeakSet[FileLock] = WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:

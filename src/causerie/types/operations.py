@@ -19,14 +19,16 @@ from .agents import (
     UpdateVersionRequest,
 )
 from .events import Event
-from .requests import AppendRequest, ListRequest, RestartRequest, StartRequest
+from .requests import AppendRequest, FollowRequest, ListRequest, Nothing, RestartRequest, StartRequest
 from .responses import (
     AgentConversation,
+    BaseModelCard,
     ConversationHistory,
     ConversationMessages,
     ConversationResponse,
     ConversationRun,
     ModelConversation,
+    ModelList,
     RunList,
 )
 
@@ -44,7 +46,7 @@ class Operation(NamedTuple):
         stream: the name of the streaming twin: the same request with ``stream: true``, answered with events; for an
             operation that can only stream, its own name.
         ours: whether it is an addition, which the official SDK does not know.
-        group: where the client has it, below `beta`.
+        group: where the client has it, such as ``conversations`` (of `beta`) or ``models``.
         in_query: whether what it takes stands in the query. Of a method that has a body, it may stand there instead.
         also: another method that does the same.
     """
@@ -119,7 +121,7 @@ OPERATIONS = (
     Operation(
         "follow_run", "GET", "/v1/conversations/{conversation_id}/runs/{run_id}/events",
         "Go on reading a run's events after the one whose id is given.",
-        None, None, stream="follow_run", ours=True,
+        FollowRequest, None, stream="follow_run", ours=True, in_query=True,
     ),
     Operation(
         "cancel_run", "POST", "/v1/conversations/{conversation_id}/runs/{run_id}/cancel",
@@ -183,5 +185,11 @@ AGENTS = (
 )  # fmt: skip
 """The operations of `beta.agents`."""
 
-BY_KEY = {one.key: one for one in (*OPERATIONS, *AGENTS)}
+MODELS = (
+    Operation("list", "GET", "/v1/models", "List the models.", Nothing, ModelList, group="models", in_query=True),
+    Operation("retrieve", "GET", "/v1/models/{model_id}", "Get one model.", None, BaseModelCard, group="models"),
+)
+"""The operations of `models`."""
+
+BY_KEY = {one.key: one for one in (*OPERATIONS, *AGENTS, *MODELS)}
 STREAM_EVENTS = Event

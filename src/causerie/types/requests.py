@@ -97,8 +97,14 @@ class ListRequest(Struct, kw_only=True):
     metadata: dict[str, Any] | None = None
 
 
+class FollowRequest(Struct, kw_only=True):
+    """follow_run: the id of the last event that is known, where no ``Last-Event-ID`` says so; an empty one is none."""
+
+    after: str | None = None
+
+
 class Nothing(Struct, kw_only=True):
-    """The body of a request that takes none: absent, or empty."""
+    """What a request carries that takes nothing: a body that is absent or empty, a query without parameters."""
 
 
 def decode_request(data: bytes, kind: type[T]) -> T:

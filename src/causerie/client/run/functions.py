@@ -1,15 +1,12 @@
-"""Functions of the caller's that a model may call: how they are offered, and how a call of one is made."""
+"""Functions of the caller's that a model may call: how they are offered, and what a call passes. No I/O."""
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import inspect
 import re
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -20,7 +17,7 @@ from causerie.types.tools import FunctionTool
 
 from .approval import Approve
 from .docstrings import described
-from .shapes import Misfit, Shape
+from .shapes import Shape
 
 OnError = Literal["tell", "raise"]
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -32,6 +29,7 @@ class Function:
     """A function that a model may call.
 
     Attributes:
+        call: the function itself.
         name: what the model calls it.
         tool: how it is offered: for `tools` of a start, or of an agent.
         approve: see `__init__`.
@@ -63,7 +61,7 @@ class Function:
         Raises:
             TypeError: a model cannot call it: it takes what has no name or no JSON Schema.
         """
-        self._call = call
+        self.call = call
         self.name = name or str(getattr(call, "__name__", ""))
         if not _NAME.fullmatch(self.name):
             raise TypeError(f"A model cannot call {self.name!r}: give a name of up to 64 letters, digits, '_' and '-'.")
@@ -83,21 +81,13 @@ class Function:
         found = self._shape.read(call.arguments or "{}")
         return {name: getattr(found, name) for name in found.__struct_fields__}
 
-    async def make(self, call: FunctionCallEntry, threads: Executor) -> str:
-        """Make a call; return its result as the model reads it. A function that is not async runs in a thread.
 
-        Raises:
-            Exception: whatever the function raises.
-        """
-        arguments = self.arguments(call)
-        if inspect.iscoroutinefunction(self._call):
-            found = await self._call(**arguments)
-        else:
-            context = contextvars.copy_context()
-            found = await asyncio.wrap_future(threads.submit(context.run, lambda: self._call(**arguments)))
-            if inspect.isawaitable(found):  # a partial of an async function, say
-                found = await found
-        return written(found)
+class Job(NamedTuple):
+    """A call to make, and how many seconds it has."""
+
+    function: Function
+    call: FunctionCallEntry
+    seconds: float | None
 
 
 def written(result: Any) -> str:
@@ -107,33 +97,6 @@ def written(result: Any) -> str:
         TypeError: it cannot be written as JSON.
     """
     return result if isinstance(result, str) else msgspec.json.encode(result, enc_hook=dumped).decode()
-
-
-async def attempt(
-    function: Function, call: FunctionCallEntry, threads: Executor, seconds: float | None
-) -> str | Exception:
-    """Make a call within so many seconds; return its result, or what it raised."""
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            return await function.make(call, threads)
-    except Misfit as error:
-        return Misfit(f"The arguments do not fit: {error}")
-    except TimeoutError as error:
-        return TimeoutError(f"It was given up after {seconds:g} seconds.") if limit.expired() else error
-    except Exception as error:
-        return error
-
-
-async def together(work: list[Coroutine[Any, Any, Any]], most: int) -> list[Any]:
-    """Do everything, at most so many at a time; return what each comes to."""
-    free = asyncio.Semaphore(most)
-
-    async def bounded(one: Coroutine[Any, Any, Any]) -> Any:
-        async with free:
-            return await one
-
-    return await asyncio.gather(*map(bounded, work))
 
 
 def _arguments(call: Callable[..., Any], name: str, told: dict[str, str]) -> Any:

@@ -26,10 +26,10 @@ from causerie.types.base import UNSET
 from causerie.types.fold import collect
 
 from .approval import Answer, Approve, Decision, Defer, Deny
-from .functions import Function, OnError, written
+from .functions import Function, Job, OnError, written
 from .result import RunResult, open_calls
 from .shapes import Misfit, Shape
-from .steps import Ask, Decide, Job, Next, Open, Perform, Step, Steps
+from .steps import Ask, Decide, Next, Open, Perform, Step, Steps
 
 _EVENTS = get_args(Event)
 _OF_A_START = (

@@ -6,18 +6,16 @@ about them, as `client/wire.py` does for requests. The generator hands out event
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import inspect
-from collections.abc import Awaitable, Coroutine, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Sequence
+from types import ModuleType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from causerie.errors import CauserieError
 from causerie.types.entries import FunctionCallEntry
 
 from .approval import Approve
-from .functions import Function, attempt, together
+from .functions import Job
 from .result import RunResult
 
 T = TypeVar("T")
@@ -88,20 +86,12 @@ class Decide(NamedTuple):
     def now(self, conversations: Any) -> Any:  # noqa: ARG002  # a `Step`
         """See `Step`. It is asked in the caller's own thread, which may have to ask a person."""
         said = self.approve(self.call)
-        return in_a_loop(_awaited(said)) if inspect.isawaitable(said) else said
+        return _performing().in_a_loop(_performing().awaited(said)) if inspect.isawaitable(said) else said
 
     async def soon(self, conversations: Any) -> Any:  # noqa: ARG002  # a `Step`
         """See `Step`."""
         said = self.approve(self.call)
         return await said if inspect.isawaitable(said) else said
-
-
-class Job(NamedTuple):
-    """A call to make, and how many seconds it has."""
-
-    function: Function
-    call: FunctionCallEntry
-    seconds: float | None
 
 
 class Perform(NamedTuple):
@@ -112,16 +102,13 @@ class Perform(NamedTuple):
 
     def now(self, conversations: Any) -> list[str | Exception]:
         """See `Step`."""
-        return in_a_loop(self.soon(conversations))
+        made: list[str | Exception] = _performing().in_a_loop(self.soon(conversations))
+        return made
 
     async def soon(self, conversations: Any) -> list[str | Exception]:  # noqa: ARG002  # a `Step`
-        """See `Step`. One that was given up may go on in its thread; nobody waits for it."""
-        threads = ThreadPoolExecutor(len(self.jobs), thread_name_prefix="function")
-        try:
-            work = [attempt(job.function, job.call, threads, job.seconds) for job in self.jobs]
-            return await together(work, self.most)
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+        """See `Step`."""
+        made: list[str | Exception] = await _performing().perform(self.jobs, self.most)
+        return made
 
 
 Steps = Generator["Step | list[Any]", Any, None]
@@ -181,11 +168,7 @@ async def pull_async(course: Course[Any], conversations: Any) -> list[Any] | Non
     return step
 
 
-def in_a_loop(work: Coroutine[Any, Any, T]) -> T:
-    """Do async work from sync code, which may itself stand in somebody's running loop."""
-    with ThreadPoolExecutor(1, thread_name_prefix="functions") as thread:
-        return thread.submit(contextvars.copy_context().run, asyncio.run, work).result()
+def _performing() -> ModuleType:
+    from . import performing  # noqa: PLC0415  # it needs asyncio, which the sync side can do without until here
 
-
-async def _awaited(said: Awaitable[T]) -> T:
-    return await said
+    return performing

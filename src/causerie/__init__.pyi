@@ -1,0 +1,3 @@
+from causerie.embedded import Causerie
+
+__all__ = ["Causerie"]
