@@ -221,8 +221,8 @@ def test_calls_that_nobody_will_answer_are_let_go(talk: Talk, model: Script, mea
         first = model.last
         talk.hear("Well. ")
         talk.cancel()
+        assert first.abandoned.wait(PATIENCE)
     had = Reading(asked.result(PATIENCE).frames)
-    assert first.abandoned.wait(PATIENCE)
 
     had.check(talk.entries)
     assert [entry["content"] for entry in talk.entries] == ["Well. "]

@@ -387,6 +387,7 @@ def test_only_the_handoff_that_it_stopped_at_is_taken_for_going_on(
     response = sdk.append(conversation_id=made, inputs=[told, user("More")])
     assert response.outputs[0].agent_id == news, "a handoff that a caller tells of is text"
     assert model.last.messages[-2]["content"] == "[news handed over to rates.]"
+    assert sdk.append(conversation_id=made, inputs="And more").outputs[0].agent_id == news
 
 
 @pytest.mark.requirement("C-272", "C-273")

@@ -28,7 +28,7 @@ from .living import ACT, ASK, FOR_EVER, LOOK, Died, Nature, Process, asked_for
 from .playing import flaws
 from .remembering import valid
 from .strategies import user
-from .world import HERE, answers, grows, stopped_clock, without_end
+from .world import HERE, answers, grows, stopped_clock, text_of, without_end
 
 Listed = dict[str, Any]
 INPUTS = ("message.input", "function.result")
@@ -109,7 +109,7 @@ class Relay:
 
     def append(self, which: int, program: list[str], budget: int, *, client: bool, stream: bool, echo: bool) -> None:
         """Append to a conversation: results where they are missing, the handoff that it ended with, or a message."""
-        found = self._talk(which)
+        found = (self._waiting() if which % 2 else None) or self._talk(which)
         if found is None:
             return
         conversation, history = found
@@ -189,6 +189,7 @@ class Relay:
         for run in reversed(runs):
             if run.state != "failed":
                 outputs += self._told(conversation, run.id)
+            assert run.error is None or "setting max_" in run.error.message, "a run fails for what it may not, only"
             assert run.bounds.handoffs <= run.bounds.max_handoffs
         made = [without_end(entry) for entry in history if entry["type"] not in INPUTS]
         assert made[len(made) - len(outputs) :] == outputs
@@ -218,15 +219,19 @@ class Relay:
             elif entry["type"] not in INPUTS:
                 assert entry["agent_id"] == agent
                 assert entry["model"] == f"m{self.agents.index(agent)}"
+                assert entry.get("name", ASK) == ASK or entry["type"] == "tool.execution", "nobody else's function"
 
     def _check_prompts(self, history: Sequence[Listed]) -> None:
         """See that what each agent was asked in this conversation only grew."""
         tokens = [_token_of(entry) for entry in history]
         begun = max([place for place, token in enumerate(tokens) if self.cuts.get(token) == place], default=0)
         by_agent = defaultdict[str, list[bytes]](list)
+        said = " ".join(text_of(entry) for entry in history)
         for token in dict.fromkeys(filter(None, tokens[begun:])):
-            turns = sorted(key for key in self.asked if key[0] == token)
-            for first, *_ in map(self.asked.__getitem__, turns):
+            turns = sorted(turn for one, turn in self.asked if one == token)
+            # What a run asked that failed is no part of the line: the turns before it are not in the history.
+            for turn in (turn for turn in turns if all(f"{token}.{before} " in said for before in range(turn))):
+                first = self.asked[token, turn][0]
                 by_agent[first.agent].append(first.prompt)
         for prompts in by_agent.values():
             grows(prompts)
@@ -251,6 +256,11 @@ class Relay:
         history = self._history(conversation)
         return (conversation, history) if history else None
 
+    def _waiting(self) -> tuple[str, list[Listed]] | None:
+        """Return a conversation whose calls wait for results, if there is one."""
+        recent = [self._talk(which) for which in range(3)]
+        return next((found for found in recent if found and answers(found[1])), None)
+
     def _history(self, conversation: str) -> list[Listed]:
         return [json.loads(body) for body in self._try(self.live.engine.get_history(HERE, conversation)) or ()]
 
@@ -269,14 +279,16 @@ class Relay:
         return None
 
     def _send(self, begin: Awaitable[Answerable]) -> None:
-        events = list[Event]()
+        events, process = list[Event](), self.live
         self.heard.append(events)
 
         async def read() -> None:
             try:
                 reading = (await begin).reader()
+            except REFUSED:
+                return
             except CauserieError as error:
-                assert isinstance(error, REFUSED), error  # noqa: PT017
+                self.nature.complaints += [f"refused with {error!r}"] if process.alive else []
                 return
             while not reading.ended:
                 events.extend(numbered.event for numbered in await reading.batch())

@@ -19,14 +19,12 @@ from .world import laws
 Step = tuple[str, tuple[Any, ...], dict[str, Any]]
 numbers = st.integers(0, 99)
 flags = st.booleans()
-moves = st.sampled_from([*sorted(MOVES), "hand over", "hand over", "act and hand over"])
+# Turns that do nothing but talk come by themselves, where a program ends.
+moves = st.sampled_from([move for move in sorted(MOVES) if move != "say"])
 programs = st.lists(moves, min_size=1, max_size=5) | st.just(["hand over"] * 6)
 budgets = st.sampled_from([0, 1, 2, 3, 5, FOR_EVER, FOR_EVER, FOR_EVER])
-members = st.builds(
-    Member,
-    st.lists(st.integers(0, 3), min_size=1, max_size=3) | st.just([]),
-    st.lists(st.integers(0, 2), max_size=3, unique=True),
-)
+tools = st.sampled_from([(), (0,), (1, 2), (0, 1, 2), (0, 1, 2)])
+members = st.builds(Member, st.lists(st.integers(0, 3), max_size=3) | st.just([1, 2, 3]), tools)
 how = {"client": flags, "stream": flags}
 step = st.one_of(
     st.tuples(st.just("start"), st.tuples(numbers, programs, budgets), st.fixed_dictionaries(how)),
@@ -42,7 +40,7 @@ step = st.one_of(
 
 
 @laws(100)
-@given(st.lists(members, min_size=1, max_size=4), st.lists(step, min_size=3, max_size=14))
+@given(st.lists(members, min_size=1, max_size=4), st.lists(step, min_size=5, max_size=14))
 def test_agents_hand_over_as_they_like(
     team: list[Member], steps: list[tuple[str, tuple[Any, ...], dict[str, Any]]]
 ) -> None:
