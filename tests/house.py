@@ -32,6 +32,7 @@ LIBRARIES = {
     "aiohttp": {"upstreams", "tools", "moderation"},
     "click": {"build", "cli"},
     "httpx2": {"client"},
+    "jsonschema_rs": {"engine"},
     "msgspec": {"types", *PORTS, "engine", "server", "client", *ROOF},
     "rich": {"chat"},
     "sqlite3": {"stores"},
@@ -46,11 +47,13 @@ LIBRARIES = {
 LATE = {
     ("cli", "causerie.chat.command"),  # drawing on terminals would cost every server its start
     ("client", "httpx2"),  # loading it takes longer than all else of the client, and the first call is early enough
+    ("client", "causerie.client.run.performing"),  # it needs asyncio; the first call of a function is early enough
     ("client", "asyncio"),  # whoever waits in a loop has it; the sync side needs none
 }
 """Which room may import what out of sight."""
 
 CATCH_ALL = {
+    "causerie.client.run.performing": 1,  # what a function of the caller's raises is told to the model, or by a name
     "causerie.client.crossing": 1,  # a thread hands on what ended it to whoever waits for it
     "causerie.engine.run": 1,  # the edge of a run: what nobody foresaw ends this run and no other
     "causerie.server.edge": 1,  # the edge of a request: a defect of ours is a 500 with a correlation id
@@ -222,6 +225,7 @@ def undocumented(house: House) -> list[str]:
             for name, node in module.definitions
             if not any(part.startswith("_") for part in name.removeprefix(module.name).split("."))
             and not ast.get_docstring(node)
+            and not _is_overload(node)  # what it does stands at the implementation
         ]
     return found
 
@@ -301,6 +305,10 @@ def _floor(room: str) -> int:
         if room in rooms:
             return number
     raise LookupError(f"{room} is on no floor of the house: add it to FLOORS, or find its place")
+
+
+def _is_overload(node: Definition) -> bool:
+    return any(ast.unparse(one).split(".")[-1] == "overload" for one in node.decorator_list)
 
 
 def _is_port(module: Module) -> bool:

@@ -19,6 +19,9 @@ the same classes from a response, so that ``except NotFound`` means one thing ev
     │  └─ UnsupportedMediaType 415    │  └─ StoreInUse
     │                                 └─ RunTimedOut 504
     ├─ ConnectionFailed               client side only: there is no usable response
+    ├─ RunStopped                     client side only: a run of the caller's functions cannot go on
+    │  ├─ TooManyTurns                ├─ FunctionFailed
+    │  └─ WrongOutput
     ├─ AttachmentError                a file cannot be attached to a message
     └─ SettingsError                  a flag, variable or file says something that cannot be done
 """
@@ -39,6 +42,7 @@ class CauserieError(Exception):
     def __init__(self, message: str | None = None) -> None:
         """Take `message`, or the class's docstring when there is nothing more exact to say."""
         self.message = message or (type(self).__doc__ or "").strip()
+        self.run: Any = None  # of an error that ended a client's `run` of functions: how far it had come
         super().__init__(self.message)
 
 
@@ -288,6 +292,22 @@ class AttachmentError(CauserieError):
 
 class ConnectionFailed(CauserieError):
     """The server could not be reached, or the connection broke before its answer was complete."""
+
+
+class RunStopped(CauserieError):
+    """A run of the caller's functions cannot go on."""
+
+
+class TooManyTurns(RunStopped):
+    """The model was asked as often as the run allows, and still calls functions."""
+
+
+class FunctionFailed(RunStopped):
+    """A function raised an error that the model is not to be told; it is the cause of this one."""
+
+
+class WrongOutput(RunStopped):
+    """The model's answer is not of the type that was asked for."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 
 from causerie.client import Mistral
 from tests.support.running import serving
+from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import MODES, Mode, Portal
 
 
@@ -77,6 +78,27 @@ def server_url() -> Iterator[str]:
     """Run a server on the rehearsal model."""
     with serving() as url:
         yield url
+
+
+@pytest.fixture(scope="package")
+def model_server() -> Iterator[ScriptedServer]:
+    """Run a scripted model server."""
+    with ScriptedServer().running() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def url(model_server: ScriptedServer) -> Iterator[str]:
+    """Run a server on the scripted models."""
+    with serving(upstream=model_server.url) as url:
+        yield url
+
+
+@pytest.fixture
+def model(model_server: ScriptedServer) -> Iterator[Script]:
+    """Give this test a model of its own."""
+    with closing(model_server.script()) as script:
+        yield script
 
 
 async def _next(stream: Any) -> Any:

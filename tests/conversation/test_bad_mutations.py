@@ -122,6 +122,7 @@ class Bench:
         for word, name in self._names.items():
             body = body.replace(b'"%b"' % word, b'"%b"' % name)
         where = {"start": "/v1/conversations", "append": self.path, "restart": f"{self.path}/restart"}[operation]
+        self.script.say("{}")  # which has any form that is asked for
         return self.raw.post(where, body)
 
     def history(self, path: str) -> list[dict[str, Any]]:

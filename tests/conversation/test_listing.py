@@ -146,6 +146,7 @@ def test_the_entity_shows_all_that_was_set(sdk: SDK, model: Script) -> None:
         "description": "Of every day",
         "metadata": {"team": "a"},
     }
+    model.say("{}")
     response = sdk.start(inputs="Hello", **settings)
 
     entity = as_json(sdk.get(response.conversation_id))

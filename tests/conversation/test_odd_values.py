@@ -86,6 +86,8 @@ def test_numbers_are_kept_as_they_are_or_refused(raw: Raw, model: Script, number
         f'{{"model":"{model.name}","metadata":{free},"inputs":[{inputs}],"completion_args":{{"response_format":{wanted}}},'
         f'"tools":[{{"type":"function","function":{{"name":"f","parameters":{free}}}}}]}}'
     )
+    model.say("Draft.")
+    model.say("{}")
     answer = raw.post("/v1/conversations", body.encode())
     expected = json.loads(free)
 

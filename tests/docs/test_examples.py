@@ -17,6 +17,7 @@ from .trying import check_causerie, reader
 
 TRIED = [
     "README.md", "docs/quickstart.md", "docs/agents.md", "docs/handoffs.md", "docs/client.md", "docs/guardrails.md",
+    "docs/run.md",
 ]  # fmt: skip
 SDKS = sorted((ROOT / ".venvs").glob("mistralai-*/bin/python"))
 

@@ -43,6 +43,9 @@ SECTIONS = (
     "store",
     "fold",
     "prompt law",
+    "structured",
+    "SDK run helper",
+    "runs of functions",
 )
 """The sections of the checklist, what else a run may meet, and the laws that everything stands on: each has a fault."""
 

@@ -32,14 +32,15 @@ TWELVE = [one.name for one in AGENTS]
 OURS_ONLY = {name for one in OPERATIONS if one.ours for name in (one.name, f"{one.name}_async")}
 
 NOT_HERE = {
-    "run_async": "runs the caller's functions in a loop; it needs an extra of the SDK's with its own dependencies",
-    "run_stream_async": "likewise",
     "do_request": "machinery of the SDK",
     "do_request_async": "likewise",
     "sdk_configuration": "likewise",
     "parent_ref": "likewise",
 }
 """What `beta.conversations` of the SDK has and ours has not."""
+
+RUNS = {"run", "run_async", "run_stream", "run_stream_async"}
+"""Ours call the caller's functions as the SDK's `run_async` and `run_stream_async` do, with parameters of their own."""
 
 MORE = {
     "ConversationEvents": {"id": "the place to go on from after a break"},
@@ -150,7 +151,8 @@ def test_there_are_eleven_operations_each_twice() -> None:
     theirs = {name for name in dir(mistralai.Mistral(api_key="x").beta.conversations) if not name.startswith("_")}
     mine = {name for name in dir(Mistral().beta.conversations) if not name.startswith("_")}
     assert theirs - mine == set(NOT_HERE)
-    assert mine - theirs == OURS_ONLY | {"connection"}
+    assert mine - theirs == OURS_ONLY | {"connection"} | (RUNS - theirs)
+    assert RUNS & theirs == {"run_async", "run_stream_async"}
 
 
 def test_the_client_takes_what_the_sdks_takes() -> None:

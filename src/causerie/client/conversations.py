@@ -23,14 +23,15 @@ from causerie.types.tools import Tool, ToolCallConfirmation
 
 from .operations import Operations, awaited, plain, streaming, streaming_async
 from .request import Call, Inputs, Options, Retries, present, query_json
+from .run.methods import Runs
 
 Args = CompletionArgs | Mapping[str, Any]
 Guardrails = Iterable[GuardrailConfig | Mapping[str, Any]]
 Handoff = HandoffExecution | str
 
 
-class Conversations(Operations):
-    """Conversations: start, continue, branch, read, list, delete, follow and cancel them."""
+class Conversations(Operations, Runs):
+    """Conversations: start, continue, branch, read, list, delete, follow and cancel them; run functions in them."""
 
     def _start(
         self,

@@ -33,6 +33,7 @@ from .replay import Answerable, Following
 from .run import Run
 from .runlog import Cursor
 from .speaker import Casting
+from .structured import Form
 from .supervisor import Supervisor
 
 
@@ -287,6 +288,7 @@ class Engine:
             handoff_execution=request.handoff_execution or "server", repeats=repeat is not None, repeat=repeat,
             guardrails=reports,
         )  # fmt: skip
+        Form.of(plan.speaker.args, plan.speaker.offer.rendered)  # refuses a schema that is none
         self._check_serving()
         # From here to the run's registration nothing is awaited: nobody can come between.
         if repeat and (running := self._runs.repeated(row.workspace, repeat.scope, repeat.key)):

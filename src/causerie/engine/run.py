@@ -34,7 +34,7 @@ from causerie.types.events import (
     ResponseStartedEvent,
     RunCancelledEvent,
 )
-from causerie.upstreams.base import Delta, ModelRequest, Upstream
+from causerie.upstreams.base import Delta, ModelRequest, Upstream, UsageDelta
 
 from .acting import Acting
 from .calls import ToolCalls
@@ -44,6 +44,7 @@ from .journal import Journal
 from .plan import Bounds, Outcome, Plan, response_body
 from .replay import Following
 from .runlog import RunLog
+from .structured import asked
 from .turn import Turn
 from .usage import count_model
 
@@ -207,7 +208,7 @@ class Run:
             raise asyncio.CancelledError
         begin, turn, emitter = True, self._turn, self._turn.emitter
         while self.model_calls < self._bounds.model_calls:
-            async with aclosing(self._upstream.stream(self._request())) as deltas:
+            async with aclosing(asked(self._upstream, self._request(), self._again)) as deltas:
                 if begin:
                     await self._first(deltas)
                     begin = False
@@ -225,7 +226,17 @@ class Run:
                 return await self._commit(rows, "done")
             await self._write(rows)
             await self._acting.follow(step, emitter)
-        raise BadRequest(
+        raise self._exhausted()
+
+    def _again(self, used: UsageDelta | None) -> None:
+        """A call of the model came to nothing, and another follows in the same turn; see `structured`."""
+        count_model(self._usage, used)
+        if self.model_calls >= self._bounds.model_calls:
+            raise self._exhausted()
+        self.model_calls += 1
+
+    def _exhausted(self) -> BadRequest:
+        return BadRequest(
             f"The run made {self._bounds.model_calls} model calls without coming to an answer "
             "(setting max_model_calls). History is as it was before."
         )
