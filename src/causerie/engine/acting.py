@@ -58,13 +58,17 @@ class Acting:
         Raises:
             BadRequest: a handoff, and the run has made as many as it may.
         """
-        step = next_step(calls, self.offer.served, self.offer.handoffs)
+        step = next_step(calls, self.offer.at_once, self.offer.handoffs)
         if isinstance(step, HandOver) and self.handoffs >= self._bounds.handoffs:
             raise BadRequest(
                 f"The run was handed over between agents {self._bounds.handoffs} times without coming to an answer "
                 "(setting max_handoffs). History is as it was before."
             )
         return step
+
+    def settle(self) -> None:
+        """A call that the model made was allowed or denied: no other can be demanded of it."""
+        self._asked = True
 
     def goes_on(self, step: Step) -> bool:
         """Whether the model is asked again after `step`."""

@@ -28,7 +28,7 @@ from causerie.types.entries import (
     ToolExecutionEntry,
 )
 from causerie.types.requests import AppendRequest, RestartRequest, StartRequest
-from causerie.types.tools import ConnectorTool, FunctionTool, Tool, ToolCallConfirmation
+from causerie.types.tools import FunctionTool, Tool
 
 from .guardrails import check_config
 
@@ -132,19 +132,6 @@ def check_agent(
             raise _wrong(f"The agent '{agent_id}' is among the handoffs twice.", "handoffs", index)
 
 
-def check_confirmations(confirmations: Sequence[ToolCallConfirmation]) -> None:
-    """See that every confirmation has a call that waits for it; as long as no tool asks first, none does.
-
-    Raises:
-        InvalidRequest: no such call is pending (O11).
-    """
-    for index, confirmation in enumerate(confirmations):
-        raise InvalidRequest(
-            f"No call with the id '{confirmation.tool_call_id}' waits for a confirmation.",
-            loc=("body", "tool_confirmations", index, "tool_call_id"), given=confirmation.tool_call_id,
-        )  # fmt: skip
-
-
 def check_metadata(metadata: dict[str, Any] | None) -> None:
     """See that metadata can be stored and found by (O20).
 
@@ -242,18 +229,13 @@ def _check_tools(tools: Sequence[Tool], served: Collection[str]) -> None:
 
 def _check_served(tool: Tool, index: int, served: Collection[str]) -> None:
     kind = str(tool.__struct_config__.tag)
-    if kind not in served or isinstance(tool, (FunctionTool, ConnectorTool)):
+    if kind not in served or isinstance(tool, FunctionTool):
         raise _wrong(f"The tool '{kind}' is not offered by this server yet.", "tools", index, "type")
     configuration = tool.tool_configuration
     if configuration is None or isinstance(configuration, UnsetType):
         return
     if configuration.include and configuration.exclude:
         raise _wrong("Give either include or exclude, not both.", "tools", index, "tool_configuration", "exclude")
-    if configuration.requires_confirmation:
-        raise _wrong(
-            "Confirmations are not offered by this server yet.",
-            "tools", index, "tool_configuration", "requires_confirmation",
-        )  # fmt: skip
 
 
 def _check_inputs(inputs: ConversationInputs) -> None:

@@ -7,6 +7,7 @@ from causerie.stores.base import BEYOND, EntryRow, Range, RunKey, RunRow, Store
 from causerie.types.base import decode
 from causerie.types.responses import ConversationUsageInfo
 
+from .confirmations import recalled
 from .conversation import settings_of
 from .history import History, Private
 from .plan import Plan, Request
@@ -28,7 +29,7 @@ async def adopted_plan(store: Store, found: RunRow, key: RunKey, casting: Castin
     row = await store.load(found.workspace, found.conversation_id, announced=False)
     request = decode(found.request, Request)
     beyond = await store.entries(found.workspace, [Range(row.id, row.head, BEYOND)])
-    history = History().extended(await store.entries(found.workspace, row.ranges()))
+    history = History().extended(await store.entries(found.workspace, row.ranges()), row.settlements)
     settings, outputs = settings_of(row), beyond[request.inputs :]
     cast = await casting.again(found.workspace, settings, request.agents, request.args)
     handed_over = any(output.kind == "agent.handoff" for output in outputs)
@@ -40,7 +41,7 @@ async def adopted_plan(store: Store, found: RunRow, key: RunKey, casting: Castin
         handoff_execution=request.handoffs, repeats=request.repeats, adopted=True, outputs=outputs,
         missed=caught_up(found, outputs, None, clock),
         first_index=max(_next_index(outputs), INDEX_STEP * key.fence), model_calls=found.model_calls + 1,
-        handoffs=found.handoffs,
+        handoffs=found.handoffs, words=recalled(request.confirmations, history),
         usage=decode(found.usage, ConversationUsageInfo) if found.usage else ConversationUsageInfo(),
         guardrails=request.guardrails,
     )  # fmt: skip

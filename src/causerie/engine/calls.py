@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from causerie.errors import BadRequest
-from causerie.stores.base import EntryRow, Reservation
+from causerie.stores.base import WAITED, EntryRow, Reservation
 from causerie.tools.base import ToolContext, ToolResult
 from causerie.types.base import decode, encode
 from causerie.types.entries import ToolExecutionEntry
@@ -47,7 +47,7 @@ class ToolCalls:
             BadRequest: a tool returned more than a run takes.
         """
         served = offer.served
-        named = [(call, self._reservation(call)) for call in calls if call.name in served]
+        named = [(call, self._reservation(call)) for call in calls if offer.runs(call)]
         self._tasks = {}
         try:
             async with asyncio.TaskGroup() as group:
@@ -80,10 +80,15 @@ class ToolCalls:
         count_tool(self._plan.usage, name, result)
 
     def _reservation(self, call: Pending) -> Reservation:
-        """Name a call: the same tool with the same arguments, for the nth time since the head, is the same call."""
+        """Name a call: the same tool with the same arguments, for the nth time since the head, is the same call.
+
+        One that stands in history is itself, whatever moves.
+        """
         digest = _digest(call.name, call.text)
         self._made[digest] += 1
         key = f"{self._plan.history.head}:{digest}:{self._made[digest]}"
+        if call.waited_as:
+            key = f"{WAITED}{call.waited_as}"
         return Reservation(key=key, tool=call.name, arguments=call.text.encode())
 
     async def _make(self, call: Pending, served: Served, reservation: Reservation) -> ToolResult:

@@ -15,6 +15,7 @@ from causerie.ids import Clock, Ids
 from causerie.types.agents import Agent
 from causerie.types.base import UNSET, UnsetType
 from causerie.types.content import TextChunk, ThinkChunk
+from causerie.types.entries import ConfirmationStatus, OutputEntry
 from causerie.types.events import (
     AgentHandoffDoneEvent,
     AgentHandoffStartedEvent,
@@ -25,6 +26,7 @@ from causerie.types.events import (
     ToolExecutionDoneEvent,
     ToolExecutionStartedEvent,
 )
+from causerie.types.unfold import unfold
 from causerie.upstreams.base import CallDelta, Delta, FinishDelta, ReasoningDelta, ReasoningField, TextDelta, UsageDelta
 
 from .history import outward_id
@@ -44,6 +46,7 @@ class Pending:
         self.sent = 0  # pieces of the arguments that have left
         self.output_index = -1
         self.closed = False  # another call has taken over: JSON that is whole can only be followed by white space
+        self.waited_as = ""  # the entry of an earlier run in which it waited for a word; it is made now
 
     @property
     def call(self) -> Call:
@@ -83,9 +86,14 @@ class Emitter:
         """From the next turn on outputs are that model's and that agent's."""
         self._model, self._agent_id = model, agent_id
 
-    def begin_turn(self, held: Collection[str]) -> None:
-        """Forget the last turn; calls of the names `held`, which are not the caller's, wait for the end of this one."""
-        self._held_names = held
+    def begin_turn(self, held: Collection[str], asking: Collection[str] = ()) -> None:
+        """Forget the last turn.
+
+        Args:
+            held: the names whose calls are not the caller's: they wait for the end of the turn.
+            asking: the names whose calls the caller has to allow.
+        """
+        self._held_names, self._asking = held, asking
         self._message_id = ""
         self._message_index = self._content_index = 0
         self._thinking = False
@@ -124,13 +132,19 @@ class Emitter:
             return events
         return [self._message("", now, thinking=False)]
 
+    def take_up(self, calls: Sequence[Pending]) -> None:
+        """Begin a turn that the model has no part in: calls of an earlier run are made."""
+        self.begin_turn(())
+        self.calls = dict(enumerate(calls))
+        self._taken.update(call.tool_call_id for call in calls)
+
     @property
     def ordered_calls(self) -> list[Pending]:
         """This turn's calls, in the upstream's order."""
         return [self.calls[index] for index in sorted(self.calls)]
 
     def rest(self, pending: Pending) -> list[OutputEvent]:
-        """What has not left yet of a call that the caller answers."""
+        """What has not left yet of a call that the caller answers, or has to allow."""
         if not pending.arguments:
             pending.arguments = ["{}"]
         return self._pieces(pending, self._clock.now())
@@ -173,6 +187,10 @@ class Emitter:
                 next_agent_id=following.id, next_agent_name=following.name,
             ),
         ]  # fmt: skip
+
+    def said_again(self, entry: OutputEntry) -> list[OutputEvent]:
+        """An entry of an earlier run that is still waited for."""
+        return unfold(entry, self._take_index())
 
     def _say(self, delta: TextDelta | ReasoningDelta, now: datetime) -> list[OutputEvent]:
         """Let what the model says leave, unless a call is half sent: its pieces cannot be interrupted."""
@@ -257,10 +275,12 @@ class Emitter:
             self._name(pending)
             pending.entry_id, pending.output_index = self._ids.new("fc"), self._take_index()
         pieces, pending.sent = pending.arguments[pending.sent :], len(pending.arguments)
+        status: ConfirmationStatus | UnsetType = "pending" if pending.name in self._asking else UNSET
         return [
             FunctionCallEvent(
                 created_at=now, output_index=pending.output_index, id=pending.entry_id, model=self._model,
                 agent_id=self._agent_id, name=pending.name, tool_call_id=pending.tool_call_id, arguments=piece,
+                confirmation_status=status,
             )
             for piece in pieces
         ]  # fmt: skip

@@ -22,6 +22,7 @@ from causerie.upstreams.base import Upstream
 from . import admission
 from .agents import Agents
 from .classifiers import Classifiers
+from .confirmations import Word, check_offered, left, seen, shown, told, words
 from .conversation import encode_metadata, entity, of_branch, of_start, settings_of
 from .guardrails import Guards, guarding, texts_of, unanswered
 from .history import History, check, rows
@@ -139,9 +140,9 @@ class Engine:
                 return await self._repeats.attached(running, repeat, stream=bool(request.stream))
             self._runs.check_free(workspace, conversation_id)
             loaded = self._recent.get(workspace, conversation_id) or loaded  # a run may have ended meanwhile
-        admission.check_confirmations(request.tool_confirmations or [])
+        said = words(request.tool_confirmations or [], loaded.history)
         inputs = await self._new_entries(loaded.row, request.inputs, loaded.history)
-        return await self._run(loaded, inputs, request, "append", repeat)
+        return await self._run(loaded, inputs, request, "append", repeat, said=said)
 
     async def restart(
         self, workspace: str, conversation_id: str, request: RestartRequest, key: str | None = None
@@ -162,7 +163,7 @@ class Engine:
             return earlier
         place = await self._locate(parent, request.from_entry_id)
         kept = await self._store.entries(workspace, parent.ranges(place.position))
-        history, settings = History().extended(kept), of_branch(settings_of(parent), request)
+        history, settings = History().extended(kept, seen(parent, place.position)), of_branch(settings_of(parent), request)
         now, metadata = self._clock.now(), request.metadata
         if settings.agent_id is not None and not isinstance(request.agent_version, UnsetType):
             await self.agents.resolve(workspace, settings.agent_id, settings.agent_version)  # also where it waits
@@ -206,6 +207,8 @@ class Engine:
     async def get_history(self, workspace: str, conversation_id: str) -> Sequence[bytes]:
         """Return all entries, oldest first, each as the JSON that the API shows; raises `NotFound`."""
         row = await self._store.load(workspace, conversation_id)
+        if row.settlements:
+            return shown(await self._store.entries(workspace, row.ranges()), row.settlements)
         return await self._store.bodies(workspace, row.ranges())
 
     async def get_messages(self, workspace: str, conversation_id: str) -> Sequence[bytes]:
@@ -265,16 +268,17 @@ class Engine:
 
     async def _run(
         self, loaded: Loaded, inputs: Sequence[Entry], request: StartRequest | AppendRequest | RestartRequest,
-        operation: Operation, repeat: Repeat | None, *, kept: Sequence[EntryRow] = (),
+        operation: Operation, repeat: Repeat | None, *, said: Sequence[Word] = (), kept: Sequence[EntryRow] = (),
     ) -> Answerable:  # fmt: skip
         """Begin a run and return it once its inputs are durable; `kept` is what a branch stands on."""
-        check(inputs, loaded.history)
+        check(inputs, loaded.history, waits=bool(said) or (operation == "restart" and bool(loaded.history.pending)))
         row, stored, settings = loaded.row, request.store is not False, loaded.settings
         override = None if operation == "start" else request.completion_args
         repeat = repeat if stored else None
         first = loaded.history.agent or settings.agent_id
         cast = await self._casting.cast(row.workspace, settings, first, override)
         speaker, reports = await cast.speaker(first), None
+        check_offered(said, speaker.offer)
         # Awaited before anything of the run is: neither the model nor the store sees what a guardrail blocks.
         if guardrails := guarding(settings, speaker.agent):
             reports = await self.guards.check(guardrails, texts_of([*unanswered(kept), *inputs]))
@@ -286,7 +290,7 @@ class Engine:
             speaker=speaker, cast=cast, history=loaded.history,
             inputs=rows(inputs, loaded.history), stream=bool(request.stream), started_at=self._clock.now(),
             handoff_execution=request.handoff_execution or "server", repeats=repeat is not None, repeat=repeat,
-            guardrails=reports,
+            guardrails=reports, words=said,
         )  # fmt: skip
         Form.of(plan.speaker.args, plan.speaker.offer.rendered)  # refuses a schema that is none
         self._check_serving()
@@ -309,7 +313,8 @@ class Engine:
     def _run_start(self, plan: Plan, row: ConversationRow, override: CompletionArgs | None) -> RunStart:
         request = Request(
             args=override, inputs=len(plan.inputs), agents=plan.cast.versions, handoffs=plan.handoff_execution,
-            stream=plan.stream, repeats=plan.repeats, guardrails=plan.guardrails,
+            stream=plan.stream, repeats=plan.repeats, guardrails=plan.guardrails, confirmations=told(plan.words),
+            left=[row.id for row in left(plan.history, plan.words, plan.inputs)],
         )  # fmt: skip
         return RunStart(
             run_id=plan.run_id, operation=plan.operation, conversation=row, head=plan.history.head,
@@ -321,7 +326,7 @@ class Engine:
         if recent := self._recent.get(workspace, conversation_id):
             return recent
         row = await self._store.load(workspace, conversation_id)
-        history = History().extended(await self._store.entries(workspace, row.ranges()))
+        history = History().extended(await self._store.entries(workspace, row.ranges()), row.settlements)
         return Loaded(row=row, settings=settings_of(row), history=history)
 
     async def _locate(self, parent: ConversationRow, entry_id: str) -> Place:

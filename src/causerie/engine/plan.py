@@ -14,6 +14,7 @@ from causerie.types.completion import CompletionArgs
 from causerie.types.requests import HandoffExecution
 from causerie.types.responses import ConversationUsageInfo
 
+from .confirmations import Word
 from .history import History
 from .runlog import Numbered
 from .speaker import Cast, Speaker
@@ -36,6 +37,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         args: the override for this run alone.
         inputs: how many of the entries beyond the head came from the caller.
         agents: the version of each agent that the run may come to speak as.
+        confirmations: which of the calls that waited are allowed, and which denied.
+        left: the entries of calls that stay open all the same, for which the run ends without asking the model.
         handoffs: whether a handoff ends the run, for the client to see to, or the run goes on as the next agent.
         guardrails: what they came to before the run began; None without any.
     """
@@ -43,6 +46,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     args: CompletionArgs | None = None
     inputs: int = 0
     agents: dict[str, int] = {}
+    confirmations: dict[str, bool] = {}
+    left: list[str] = []
     handoffs: HandoffExecution = "server"
     stream: bool = False
     repeats: bool = False
@@ -55,6 +60,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         history: what there was before the inputs.
         inputs: the new entries, as rows.
+        words: what the caller says of calls that wait.
         outputs: what an earlier owner of the run had made durable; `missed` is that as events.
         model_calls, handoffs, usage: what that owner had used.
         speaker: as whom the model is asked first.
@@ -74,6 +80,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     history: History
     inputs: Sequence[EntryRow]
     stream: bool
+    words: Sequence[Word] = ()
     started_at: datetime
     handoff_execution: HandoffExecution = "server"
     repeats: bool = False

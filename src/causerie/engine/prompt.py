@@ -8,7 +8,7 @@ a group of calls that a branch was cut through.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -35,6 +35,9 @@ from causerie.types.entries import (
 from causerie.types.tools import Function
 from causerie.upstreams.base import ReasoningField
 
+DENIED = "Not done: this call was not allowed. Do not make it again unless you are asked to."
+"""What the model is told of a call that the caller denied."""
+
 
 class Call(NamedTuple):
     """A tool call as the upstream knows it."""
@@ -51,24 +54,27 @@ class Rendered(NamedTuple):
     covers: int
 
 
-def render(entries: Sequence[Entry], upstream_ids: Mapping[str, str]) -> list[Rendered]:
+def render(
+    entries: Sequence[Entry], upstream_ids: Mapping[str, str], settled: Collection[str] = ()
+) -> list[Rendered]:
     """Render entries group by group: an assistant's text and the calls beside it are one chat message.
 
     Args:
         entries: in order; together they are whole, nothing before or after belongs to their groups.
         upstream_ids: for each tool call id outwards, the id that the upstream gave it, where it differs.
+        settled: the ids of calls that were allowed or denied elsewhere: no result follows them.
     """
     found, group = list[Rendered](), list[Entry]()
     for entry, following in zip_longest(entries, entries[1:]):
         if group and not _joins(group, entry):
-            found.append(_assistant_group(group, upstream_ids))
+            found.append(_assistant_group(group, upstream_ids, settled))
             group = []
         if group or isinstance(entry, (MessageOutputEntry, FunctionCallEntry)) or _answered(entry, following):
             group.append(entry)
         else:
             found.append(Rendered(_message(entry, upstream_ids), 1))
     if group:
-        found.append(_assistant_group(group, upstream_ids))
+        found.append(_assistant_group(group, upstream_ids, settled))
     return found
 
 
@@ -144,13 +150,15 @@ def _joins(group: Sequence[Entry], entry: Entry) -> bool:
     return isinstance(entry, turn) and any(isinstance(one, FunctionCallEntry) for one in group)
 
 
-def _assistant_group(group: Sequence[Entry], ids: Mapping[str, str]) -> Rendered:
+def _assistant_group(group: Sequence[Entry], ids: Mapping[str, str], settled: Collection[str]) -> Rendered:
     text, reasoning, signature = "", "", None
     calls, outputs = list[Call](), list[bytes]()
     for entry in group:
         if isinstance(entry, FunctionCallEntry):
-            arguments = entry.arguments if isinstance(entry.arguments, str) else encode(entry.arguments).decode()
-            calls.append(Call(ids.get(entry.tool_call_id, entry.tool_call_id), entry.name, arguments))
+            if entry.id in settled and entry.confirmation_status == "allowed":
+                continue  # what was done with it is told by the execution that follows
+            calls.append(_called(entry, ids))
+            outputs += [tool_message(calls[-1].id, DENIED)] if entry.id in settled else []
         elif isinstance(entry, ToolExecutionEntry):
             calls.append(_executed(entry))
             outputs.append(tool_message(calls[-1].id, _output(entry)))
@@ -177,6 +185,11 @@ def _message(entry: Entry, ids: Mapping[str, str]) -> bytes:
     if isinstance(entry, AgentHandoffEntry):
         return assistant_message(_handover(entry))
     raise TypeError(f"{type(entry).__name__} is rendered with its group")
+
+
+def _called(entry: FunctionCallEntry, ids: Mapping[str, str]) -> Call:
+    arguments = entry.arguments if isinstance(entry.arguments, str) else encode(entry.arguments).decode()
+    return Call(ids.get(entry.tool_call_id, entry.tool_call_id), entry.name, arguments)
 
 
 def _executed(entry: ToolExecutionEntry) -> Call:

@@ -28,12 +28,16 @@ from .plan import Request
 from .runlog import Cursor, Numbered
 
 
-def caught_up(run: RunRow, outputs: Sequence[EntryRow], cursor: Cursor | None, clock: Clock) -> list[Numbered]:
+def caught_up(
+    run: RunRow, outputs: Sequence[EntryRow], cursor: Cursor | None, clock: Clock, again: Sequence[EntryRow] = ()
+) -> list[Numbered]:
     """Return the events that bring a client from `cursor` to where the stored outputs of the run end.
 
     Args:
         outputs: the run's stored entries that are outputs, in order; committed or not.
         cursor: where the client is; None if it has nothing.
+        again: entries of earlier runs that the run told last. Where it told them is not kept: what the client has of
+            them is discarded.
     """
     found = list[Numbered]()
     if cursor is None:
@@ -45,6 +49,7 @@ def caught_up(run: RunRow, outputs: Sequence[EntryRow], cursor: Cursor | None, c
         missing = [row for row in outputs if _place(row)[:2] > cursor[:2]]
         kept = {row.id for row in outputs} - {row.id for row in missing}
         discard = [entry_id for entry_id in cursor.loose if entry_id not in kept]
+        discard += [row.id for row in again if row.id not in discard]
         had = [row for row in outputs if row.id in kept]
         place = _place(had[-1]) if had else Cursor(0, 0)
     if discard or (run.state == "running" and cursor is not None):
@@ -57,6 +62,10 @@ def caught_up(run: RunRow, outputs: Sequence[EntryRow], cursor: Cursor | None, c
         place = _place(row)
         found += [Numbered(str(partly), event) for event in events[:-1]]
         found.append(Numbered(str(place), events[-1]))
+    index = (_private(outputs[-1]).output_index or 0) + 1 if outputs else 0
+    for index, row in enumerate(again, index):
+        place = place._replace(loose=(*place.loose, row.id))
+        found += [Numbered(str(place), event) for event in unfold(decode(row.body, OutputEntry), index)]  # type: ignore[arg-type]
     return found
 
 

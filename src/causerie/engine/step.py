@@ -23,7 +23,7 @@ class HandOver(NamedTuple):
 
 
 class AwaitCaller(NamedTuple):
-    """The model called functions that the caller answers; the run is done, and the conversation waits."""
+    """The model called what the caller answers or has to allow; the run is done, and the conversation waits."""
 
 
 Step = Finish | CallTools | HandOver | AwaitCaller
@@ -32,7 +32,10 @@ Step = Finish | CallTools | HandOver | AwaitCaller
 def next_step(calls: Sequence[Pending], server_tools: Collection[str], handoffs: Collection[str] = ()) -> Step:
     """Say what follows a turn that made `calls`.
 
-    Results go to the agent that asked for them, so a function of the caller's comes before a handoff beside it.
+    Results go to the agent that asked for them, so what waits for the caller comes before a handoff beside it.
+
+    Args:
+        server_tools: those that the server runs without asking.
     """
     if not calls:
         return Finish()

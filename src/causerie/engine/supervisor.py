@@ -34,7 +34,7 @@ from .recent import Loaded, Recent, Runs
 from .replay import Following, Replay
 from .resume import caught_up, last_events
 from .run import Run
-from .runlog import Cursor
+from .runlog import Cursor, Numbered
 from .speaker import Casting
 
 log = structlog.get_logger("causerie.engine")
@@ -114,8 +114,7 @@ class Supervisor:
             found = await self._stored_run(workspace, conversation_id, run_id)
             if cursor is not None and cursor.number >= BEYOND:
                 return Following([], None)  # it had the last event
-            missed = caught_up(found, await self._outputs(found), cursor, self._clock)
-            return Following([*missed, *last_events(found, self._clock)], None)
+            return Following(await self._told(found, cursor), None)
         if error := await asyncio.shield(run.begun):
             raise error
         if run.abandoned:
@@ -137,9 +136,7 @@ class Supervisor:
             run = await self._adopted(found)
         if run is not None or found is None or recalled.response is None:
             return run
-        missed = caught_up(found, await self._outputs(found), None, self._clock)
-        events = [*missed, *last_events(found, self._clock)]
-        return Replay(found.id, found.conversation_id, recalled.response, events)
+        return Replay(found.id, found.conversation_id, recalled.response, await self._told(found, None))
 
     async def show(self, workspace: str, conversation_id: str, run_id: str, run: Run | None = None) -> ConversationRun:
         """Return a run: its state, what it has used, why it failed; `run` if it is at hand, for one that is not stored.
@@ -242,6 +239,21 @@ class Supervisor:
         if found is None:
             raise NotFound(f"Conversation {conversation_id} has no run {run_id}")
         return found
+
+    async def _told(self, found: RunRow, cursor: Cursor | None) -> Sequence[Numbered]:
+        """The events that a run which is over has left for whoever is at `cursor`."""
+        outputs, again = await self._outputs(found), await self._left(found)
+        return [*caught_up(found, outputs, cursor, self._clock, again), *last_events(found, self._clock)]
+
+    async def _left(self, found: RunRow) -> Sequence[EntryRow]:
+        """The calls that a run left open, and told again when it ended."""
+        left = decode(found.request, Request).left if found.state == "done" else []
+        if not left:
+            return []
+        row = await self._store.load(found.workspace, found.conversation_id)
+        places = [await self._store.locate(found.workspace, row.ranges(), entry_id) for entry_id in left]
+        ranges = [Range(place.owner, place.position - 1, place.position) for place in places if place is not None]
+        return await self._store.entries(found.workspace, ranges)
 
     async def _outputs(self, found: RunRow) -> Sequence[EntryRow]:
         """The entries that a run made: behind its inputs, as far as they carry its own fencing numbers."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from causerie.ids import Clock
 from causerie.stores.base import EntryRow
 from causerie.tools.base import ToolResult
+from causerie.types.base import decode
 from causerie.types.entries import FunctionCallEntry, OutputEntry
 from causerie.types.events import OutputEvent
 from causerie.types.fold import Fold
@@ -42,11 +43,23 @@ class Turn:
         self._log = log
         self._fold = Fold(clock.now)
         self._entries: list[OutputEntry] = []
+        self._taken_up = False
 
     def begin(self) -> None:
         """Forget the turn before: its rows are durable, and whoever comes between now finds nothing of it to keep."""
-        self.announced, self.results = {}, {}
+        self.announced, self.results, self._taken_up = {}, {}, False
         self.emitter.begin_turn(())
+
+    def take_up(self, calls: Sequence[Pending]) -> None:
+        """Make this the turn that begins with calls of an earlier one: the model has asked for them already."""
+        self._taken_up = True
+        self.emitter.take_up(calls)
+
+    def say_again(self, rows: Sequence[EntryRow]) -> None:
+        """Let entries of earlier runs leave that are still waited for; they are not this run's to store."""
+        for one in rows:
+            entry: OutputEntry = decode(one.body, OutputEntry)  # type: ignore[arg-type]  # a union is a type
+            self._log.append([*self.emitter.said_again(entry)])
 
     def publish(self, events: Sequence[OutputEvent]) -> None:
         """Let events leave, and fold them."""
@@ -80,22 +93,28 @@ class Turn:
     ) -> list[EntryRow]:
         """Turn entries into rows that follow `history`; the turn's chat messages stand with the last.
 
+        Where it began with calls of an earlier turn, each result stands for itself.
+
         Args:
             calls: those that the model's chat message keeps, in order.
             cut: whether the turn was interrupted while the model was still writing.
         """
         upstream_ids = {call.entry_id: call.upstream_id for call in calls}
-        rendered = Rendered(self._prompt(calls), len(entries) + (history.prefix is not None))
+        at_last = Rendered(self._prompt(calls), len(entries) + (history.prefix is not None))
         found = []
         for index, entry in enumerate(entries):
             last = index == len(entries) - 1
+            rendered = at_last if last else None
+            if self._taken_up:
+                rendered = Rendered(self._told(calls[index]), 1)
             place = self.announced[str(entry.id)]
             private = Private(
                 epoch=self._log.epoch, event=place.event, output_index=place.output_index, cut=cut and last
             )
             if isinstance(entry, FunctionCallEntry) and upstream_ids[str(entry.id)] != entry.tool_call_id:
                 private.upstream_id = upstream_ids[str(entry.id)]
-            found.append(row(entry, history.head + 1 + index, rendered if last else None, private))
+            private.pending = isinstance(entry, FunctionCallEntry) and entry.confirmation_status == "pending"
+            found.append(row(entry, history.head + 1 + index, rendered, private))
         return found
 
     def _prompt(self, calls: Sequence[Pending]) -> bytes:
@@ -104,10 +123,9 @@ class Turn:
             "".join(said.text), [call.call for call in calls], reasoning="".join(said.reasoning),
             field=said.reasoning_field, signature=said.signature,
         )  # fmt: skip
-        answered = [(call, self.results[call.tool_call_id]) for call in calls if call.tool_call_id in self.results]
-        return b",".join([message, *(tool_message(call.upstream_id, _told(result)) for call, result in answered)])
+        return b",".join([message, *(self._told(call) for call in calls if call.tool_call_id in self.results)])
 
-
-def _told(result: ToolResult) -> str:
-    """What the model reads of a result."""
-    return result.output if result.error is None else f"Error: {result.error}"
+    def _told(self, call: Pending) -> bytes:
+        """What the model reads of a result."""
+        result = self.results[call.tool_call_id]
+        return tool_message(call.upstream_id, result.output if result.error is None else f"Error: {result.error}")

@@ -15,14 +15,15 @@ import msgspec
 from .agents import AgentQuery, AgentRow, AgentStore, AliasRow
 
 __all__ = [
-    "BEYOND", "AgentQuery", "AgentRow", "AgentStore", "AliasRow", "ConversationRow", "EntryRow", "Operation", "Place",
-    "Range", "Recalled", "Recorded", "Repeat", "Reservation", "RunEnd", "RunKey", "RunRow", "RunStart", "RunState",
-    "Segment", "Store",
+    "BEYOND", "WAITED", "AgentQuery", "AgentRow", "AgentStore", "AliasRow", "ConversationRow", "EntryRow", "Operation",
+    "Place", "Range", "Recalled", "Recorded", "Repeat", "Reservation", "RunEnd", "RunKey", "RunRow", "RunStart",
+    "RunState", "Segment", "Settlement", "Store",
 ]  # fmt: skip
 
 Operation = Literal["start", "append", "restart"]
 RunState = Literal["running", "done", "failed", "cancelled"]
 BEYOND = 2**62  # as a position: everything that is there, also beyond the head
+WAITED = "call "  # a reservation whose key begins so, and ends with an entry, holds until that call is settled
 
 
 class Range(NamedTuple):
@@ -61,8 +62,25 @@ class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
     private: bytes | None = None
 
 
+class Settlement(NamedTuple):
+    """The caller's word on a call that waited for it: the call itself is never edited (D1).
+
+    Attributes:
+        position: whatever stands here or later comes after it. One position past the head where nothing does yet.
+        entry: the id of the call's entry.
+    """
+
+    position: int
+    entry: str
+    status: Literal["allowed", "denied"]
+
+
 class ConversationRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored conversation. `head` is how many entries are committed; a run in progress is named in `run_id`."""
+    """A stored conversation. `head` is how many entries are committed; a run in progress is named in `run_id`.
+
+    Attributes:
+        settlements: the words that were said on its calls, those under a branch included; only `Store.load` tells.
+    """
 
     workspace: str
     id: str
@@ -77,6 +95,7 @@ class ConversationRow(msgspec.Struct, frozen=True, kw_only=True):
     parent_id: str | None = None
     parent_entry_id: str | None = None
     run_id: str | None = None
+    settlements: tuple[Settlement, ...] = ()
 
     def ranges(self, upto: int | None = None) -> list[Range]:
         """Where the first `upto` entries are (all committed ones where not given), oldest first."""
@@ -126,6 +145,7 @@ class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         response: the answer in bytes, kept for whoever asks again under the run's idempotency key.
+        settlements: the words on calls that count from the commit on.
     """
 
     ended_at: datetime
@@ -136,6 +156,7 @@ class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     code: int | None = None
     response: bytes | None = None
+    settlements: Sequence[Settlement] = ()
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,9 +10,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from causerie.errors import Conflict, NotFound, RepeatedKey, Superseded, TakenOver
 
 from .base import (
+    BEYOND,
+    WAITED,
     ConversationRow,
     EntryRow,
     Range,
@@ -24,6 +28,7 @@ from .base import (
     RunRow,
     RunStart,
     Segment,
+    Settlement,
 )
 from .labels import labels
 from .statements import statements
@@ -65,7 +70,14 @@ def load(db: sqlite3.Connection, workspace: str, conversation_id: str, *, announ
     found = db.execute(SQL["load"], query).fetchone()
     if found is None:
         raise _no_such(conversation_id)
-    return conversation(db, workspace, found)
+    row = conversation(db, workspace, found)
+    said = settlements(db, row)
+    return msgspec.structs.replace(row, settlements=said) if said else row
+
+
+def settlements(db: sqlite3.Connection, row: ConversationRow) -> tuple[Settlement, ...]:
+    """Read what was said of a conversation's calls, by it and by those that it stands on."""
+    return tuple(Settlement(*one) for one in over(db, SQL["settlements"], row.workspace, row.ranges(BEYOND)))
 
 
 def conversation(db: sqlite3.Connection, workspace: str, row: Any) -> ConversationRow:
@@ -146,7 +158,9 @@ def commit(
     if end.state == "cancelled":  # it may have been cancelled while a turn was on its way here
         db.execute(SQL["prune"], {**query, "upto": head})
     _end_run(db, key, end)
-    db.execute(SQL["forget_ledger"], query)  # what was recorded holds until the head moves
+    db.executemany(SQL["add_settlement"], [{**query, **one._asdict()} for one in end.settlements])
+    # What was recorded holds until the head moves; of a call that still waits, until it does not.
+    db.execute(SQL["forget_made"], {**query, "waited": WAITED})
     if end.response is not None:
         db.execute(SQL["answer_repeat"], {**query, "response": end.response})
 
@@ -207,7 +221,7 @@ def delete(db: sqlite3.Connection, workspace: str, conversation_id: str, at: dat
     query = {"workspace": workspace, "id": conversation_id, "at": stamp(at)}
     if db.execute(SQL["bury"], query).fetchone() is None:
         raise _no_such(conversation_id)
-    for name in ("labels", "runs", "settlements", "ledger", "idempotency"):
+    for name in ("labels", "runs", "ledger", "idempotency"):
         db.execute(SQL[f"forget_{name}"], query)
     _release_ground(db, workspace, conversation_id)
 
@@ -304,6 +318,7 @@ def _release_ground(db: sqlite3.Connection, workspace: str, conversation_id: str
         _forget(db, workspace, conversation_id)
     else:
         db.execute(SQL["prune"], {**query, "upto": needed})
+        db.execute(SQL["prune_settlements"], {**query, "upto": needed})
 
 
 def _forget(db: sqlite3.Connection, workspace: str, conversation_id: str) -> None:

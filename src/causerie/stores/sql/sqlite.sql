@@ -38,6 +38,11 @@ WHERE workspace = :workspace AND conversation = :owner AND position > :after AND
   AND kind IN ('message.input', 'message.output')
 ORDER BY position;
 
+-- name: settlements
+SELECT position, entry, status FROM settlement
+WHERE workspace = :workspace AND conversation = :owner AND position > :after AND position <= :upto
+ORDER BY position, entry;
+
 -- name: locate
 SELECT position, kind FROM entry
 WHERE workspace = :workspace AND conversation = :owner AND id = :id AND position > :after AND position <= :upto;
@@ -212,6 +217,21 @@ DELETE FROM run WHERE workspace = :workspace AND conversation = :id;
 
 -- name: forget_settlements
 DELETE FROM settlement WHERE workspace = :workspace AND conversation = :id;
+
+-- name: add_settlement
+INSERT INTO settlement (workspace, conversation, position, entry, status, run_id, settled_at)
+VALUES (:workspace, :id, :position, :entry, :status, :run_id, :at);
+
+-- name: prune_settlements
+DELETE FROM settlement WHERE workspace = :workspace AND conversation = :id AND position > :upto;
+
+-- name: forget_made
+DELETE FROM ledger
+WHERE workspace = :workspace AND conversation = :id
+  AND (substr(key, 1, length(:waited)) <> :waited OR EXISTS (
+    SELECT 1 FROM settlement
+    WHERE settlement.workspace = ledger.workspace AND settlement.conversation = ledger.conversation
+      AND :waited || settlement.entry = ledger.key));
 
 -- name: forget_ledger
 DELETE FROM ledger WHERE workspace = :workspace AND conversation = :id;
