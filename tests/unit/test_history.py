@@ -276,7 +276,7 @@ def test_a_result_or_call_that_does_not_fit_is_pointed_at(entries: list[Entry], 
 
 
 def test_open_calls_take_nothing_but_their_results() -> None:
-    history = History(open={"callAAAA1": "callAAAA1", "callAAAA2": "callAAAA2"})
+    history = History().extended(turn(1, called("callAAAA1"), called("callAAAA2")))
     check([answered("callAAAA2"), answered("callAAAA1"), user("a")], history)
     for entry in (user("a"), SAID, RAN, HANDED, called("callAAAA3")):
         with pytest.raises(BadRequest, match=OPEN_CALLS):

@@ -163,7 +163,8 @@ class Engine:
             return earlier
         place = await self._locate(parent, request.from_entry_id)
         kept = await self._store.entries(workspace, parent.ranges(place.position))
-        history, settings = History().extended(kept, seen(parent, place.position)), of_branch(settings_of(parent), request)
+        history = History().extended(kept, seen(parent, place.position))
+        settings = of_branch(settings_of(parent), request)
         now, metadata = self._clock.now(), request.metadata
         if settings.agent_id is not None and not isinstance(request.agent_version, UnsetType):
             await self.agents.resolve(workspace, settings.agent_id, settings.agent_version)  # also where it waits

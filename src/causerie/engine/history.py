@@ -90,14 +90,14 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             settlements: what was said of calls, those among `rows` included; what is settled already stays so.
         """
-        history, rows = self, list(rows)
+        history, start = self, 0
         for place in sorted({one.position for one in settlements}):
-            before = [row for row in rows if row.position < place]
+            end = start + sum(row.position < place for row in rows[start:])
             said = [one for one in settlements if one.position == place]
-            history, rows = history._extended(before)._settled(said), rows[len(before) :]
-        return history._extended(rows)
+            history, start = history.followed(rows[start:end]).settled(said), end
+        return history.followed(rows[start:])
 
-    def _settled(self, settlements: Sequence[Settlement]) -> History:
+    def settled(self, settlements: Sequence[Settlement]) -> History:
         """Return the history with words on open calls; what an allowed one came to is told by the next entry."""
         words = {one.entry: one.status for one in settlements}
         settled = {call: row for call, row in self.calls.items() if row.id in words}
@@ -110,7 +110,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
         parts = _compact([*self.parts, *_rendered(self.loose), *denied])
         return msgspec.structs.replace(history, parts=parts, loose=(), told=True)
 
-    def _extended(self, rows: Sequence[EntryRow]) -> History:
+    def followed(self, rows: Sequence[EntryRow]) -> History:
+        """Return the history with `rows` after it, on none of which anything was said."""
         if not rows:
             return self
         parts, loose = list(self.parts), list(self.loose)

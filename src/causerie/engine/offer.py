@@ -94,9 +94,7 @@ async def offer(tools: Sequence[Tool], toolsets: Mapping[str, Toolset], targets:
     return Offer(function_tools(functions), served, handing)
 
 
-def _configured(
-    definitions: Sequence[ToolDefinition], configuration: ToolConfiguration
-) -> Sequence[ToolDefinition]:
+def _configured(definitions: Sequence[ToolDefinition], configuration: ToolConfiguration) -> Sequence[ToolDefinition]:
     if configuration.include:
         return [one for one in definitions if one.name in configuration.include]
     return [one for one in definitions if one.name not in (configuration.exclude or [])]

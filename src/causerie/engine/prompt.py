@@ -54,9 +54,7 @@ class Rendered(NamedTuple):
     covers: int
 
 
-def render(
-    entries: Sequence[Entry], upstream_ids: Mapping[str, str], settled: Collection[str] = ()
-) -> list[Rendered]:
+def render(entries: Sequence[Entry], upstream_ids: Mapping[str, str], settled: Collection[str] = ()) -> list[Rendered]:
     """Render entries group by group: an assistant's text and the calls beside it are one chat message.
 
     Args:

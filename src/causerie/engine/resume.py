@@ -62,10 +62,11 @@ def caught_up(
         place = _place(row)
         found += [Numbered(str(partly), event) for event in events[:-1]]
         found.append(Numbered(str(place), events[-1]))
-    index = (_private(outputs[-1]).output_index or 0) + 1 if outputs else 0
-    for index, row in enumerate(again, index):
+    following = (_private(outputs[-1]).output_index or 0) + 1 if outputs else 0
+    for index, row in enumerate(again, following):
         place = place._replace(loose=(*place.loose, row.id))
-        found += [Numbered(str(place), event) for event in unfold(decode(row.body, OutputEntry), index)]  # type: ignore[arg-type]
+        entry = decode(row.body, OutputEntry)  # type: ignore[arg-type]  # a union is a type
+        found += [Numbered(str(place), event) for event in unfold(entry, index)]
     return found
 
 

@@ -38,7 +38,7 @@ from causerie.upstreams.base import Delta, ModelRequest, Upstream, UsageDelta
 
 from .acting import Acting
 from .calls import ToolCalls
-from .confirmations import left, settlements, taken_up
+from .confirming import Words
 from .emit import Emitter
 from .history import History
 from .journal import Journal
@@ -72,10 +72,8 @@ class Run:
         )  # fmt: skip
         self._turn = Turn(emitter, self.log, clock)
         self._tools = ToolCalls(plan, journal, bounds)
-        # An earlier owner that left outputs had begun with the calls that were allowed, and made all of them.
-        head = plan.history.head + len(plan.inputs)
-        self._settled = settlements(plan.words, head) if plan.outputs else []
-        self._history = plan.history.extended([*plan.inputs, *plan.outputs], self._settled)
+        self._words = Words(plan)
+        self._history = plan.history.extended([*plan.inputs, *plan.outputs], self._words.settled)
         self._outputs = [output.body for output in plan.outputs]
         self._usage, self.model_calls = plan.usage, plan.model_calls
         self._task: asyncio.Task[None] | None = None
@@ -211,7 +209,7 @@ class Run:
         if self._stopped or self._cancelled:
             raise asyncio.CancelledError
         begin, turn, emitter = not self._history.calls, self._turn, self._turn.emitter
-        if not begin and (ended := await self._settle()):
+        if self._history.calls and (ended := await self._settle()):
             return ended
         while self.model_calls < self._bounds.model_calls:
             async with aclosing(asked(self._upstream, self._request(), self._again)) as deltas:
@@ -237,14 +235,9 @@ class Run:
     async def _settle(self) -> Outcome | None:
         """Make the calls that were allowed; None: nothing waits any more, and the model is asked."""
         await self._begin()
-        turn, words, calls = self._turn, self.plan.words, taken_up(self.plan.words)
-        turn.take_up(calls)
-        await self._tools.answer(calls, turn, self._acting.offer)
-        rows = turn.rows(turn.close(), calls, self._history)
-        self._settled = settlements(words, self._history.head)
-        if waiting := left(self._history, words, ()):
-            turn.say_again(waiting)
-            return await self._commit(rows, "done", again=[one.body for one in waiting])
+        rows = await self._words.carry_out(self._turn, self._tools, self._acting.offer, self._history)
+        if self._turn.again:
+            return await self._commit(rows, "done")
         self._acting.settle()
         await self._write(rows)
         return None
@@ -263,7 +256,7 @@ class Run:
         )
 
     def _request(self) -> ModelRequest:
-        self._turn.emitter.begin_turn(self._acting.offer.held)
+        self._turn.emitter.begin_turn(self._acting.offer.held, self._acting.offer.asking)
         self.model_calls += 1
         return self._acting.request(self._history, stream=self.plan.stream)
 
@@ -308,22 +301,16 @@ class Run:
         """The turn is durable, all of it if `settled`; the next one begins where it ends."""
         if settled:
             self.log.settle()
-        self._history = self._history.extended(rows, self._settled)
+        self._history = self._history.extended(rows, self._words.settled)
         self._outputs += [one.body for one in rows]
         self._turn.begin()
 
-    async def _commit(
-        self, rows: Sequence[EntryRow], state: RunState, discard: Sequence[str] = (), again: Sequence[bytes] = ()
-    ) -> Outcome:
-        """Make the outputs durable and free the conversation; only then may anybody learn that the run is done.
-
-        Args:
-            again: what is told after them, and stored already.
-        """
+    async def _commit(self, rows: Sequence[EntryRow], state: RunState, discard: Sequence[str] = ()) -> Outcome:
+        """Make the outputs durable and free the conversation; only then may anybody learn that the run is done."""
         self._finishing = True  # from here on it counts or it does not: neither time nor a cancel comes between
         if state == "done":
             self._limit.reschedule(None)
-        outputs = [*self._outputs, *(one.body for one in rows), *again]
+        outputs = [*self._outputs, *(one.body for one in [*rows, *self._turn.again])]
         told = self.plan.guardrails
         response = response_body(self.conversation_id, outputs, self._usage, told) if self.plan.repeats else None
         head = rows[-1].position if rows else self._history.head
@@ -343,9 +330,7 @@ class Run:
         whole = {call.entry_id for call in answered}
         kept = [one for one in turn.close() if isinstance(one, MessageOutputEntry) or one.id in whole]
         discard = [entry_id for entry_id in turn.announced if entry_id not in {one.id for one in kept}]
-        if self._history.calls:
-            made = {call.tool_call_id for call in answered if call.entry_id in {one.id for one in kept}}
-            self._settled = settlements(self.plan.words, self._history.head, made)
+        self._words.cut_short(answered if kept else (), self._history)
         return await self._commit(turn.rows(kept, answered, self._history, cut=True), "cancelled", discard)
 
     async def _fail(self, error: CauserieError) -> None:
@@ -395,7 +380,7 @@ class Run:
     ) -> RunEnd:
         return RunEnd(
             ended_at=self._clock.now(), state=state, model_calls=self.model_calls, handoffs=self.handoffs,
-            usage=encode(self._usage), error=error, code=code, response=response, settlements=self._settled,
+            usage=encode(self._usage), error=error, code=code, response=response, settlements=self._words.settled,
         )  # fmt: skip
 
     def _report(self, outcome: Outcome | CauserieError) -> None:

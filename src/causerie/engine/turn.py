@@ -33,6 +33,7 @@ class Turn:
         emitter: gives the outputs their ids and indexes.
         announced: where each entry stands that anything was said of, by its id.
         results: what came of the calls that the server made, by tool call id.
+        again: entries of earlier runs that this turn ends with.
     """
 
     def __init__(self, emitter: Emitter, log: RunLog, clock: Clock) -> None:
@@ -44,10 +45,11 @@ class Turn:
         self._fold = Fold(clock.now)
         self._entries: list[OutputEntry] = []
         self._taken_up = False
+        self.again: Sequence[EntryRow] = ()
 
     def begin(self) -> None:
         """Forget the turn before: its rows are durable, and whoever comes between now finds nothing of it to keep."""
-        self.announced, self.results, self._taken_up = {}, {}, False
+        self.announced, self.results, self._taken_up, self.again = {}, {}, False, ()
         self.emitter.begin_turn(())
 
     def take_up(self, calls: Sequence[Pending]) -> None:
@@ -57,6 +59,7 @@ class Turn:
 
     def say_again(self, rows: Sequence[EntryRow]) -> None:
         """Let entries of earlier runs leave that are still waited for; they are not this run's to store."""
+        self.again = rows
         for one in rows:
             entry: OutputEntry = decode(one.body, OutputEntry)  # type: ignore[arg-type]  # a union is a type
             self._log.append([*self.emitter.said_again(entry)])
