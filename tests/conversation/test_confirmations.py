@@ -475,9 +475,7 @@ def test_a_retry_under_the_same_key_reads_the_same_answer(stage: Stage, model: S
         )
         assert first.status == 200
         assert second.body == first.body
-        streamed = talk.raw.post(
-            talk.path, body | {"stream": True}, headers={"Idempotency-Key": f"{talk.id} {key}"}
-        )
+        streamed = talk.raw.post(talk.path, body | {"stream": True}, headers={"Idempotency-Key": f"{talk.id} {key}"})
         told = {event["id"] for event in streamed.events[1:-1]}
         assert told == {entry["id"] for entry in first.json["outputs"]}
     assert talk.made == [("send_mail", "a"), ("send_mail", "b")]
@@ -565,7 +563,9 @@ def test_a_demand_for_a_call_is_met_by_the_one_that_was_settled(stage: Stage, mo
 
 
 @pytest.mark.skipif(OFFICIAL, reason="the official SDK is not needed for it")
-def test_a_conversation_read_from_disk_knows_its_words(model_server: ScriptedServer, model: Script, tmp_path: Any) -> None:
+def test_a_conversation_read_from_disk_knows_its_words(
+    model_server: ScriptedServer, model: Script, tmp_path: Any
+) -> None:
     box = Mail()
     data = str(tmp_path)
     with serving(upstream=model_server.url, toolsets={"connector": box}, data=data) as url:

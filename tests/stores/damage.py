@@ -351,6 +351,85 @@ ROWS: Damage = {
     ),
 }
 
+SETTLEMENTS: Damage = {
+    "a settlement of another entry": (
+        ["UPDATE settlement SET entry = 'fc_x' WHERE entry = :asked_4"],
+        [
+            "asked, entry 5: fc_x is settled, but waits for nothing here",
+            "asked, entry 5: it comes before the results of the calls asked_call_4, asked_call_3, asked_call_2",
+            "asked, entry 7: the calls that are open behind it are not those that the prompt leaves open",
+        ],
+    ),
+    "a call that was allowed for nothing": (
+        ["UPDATE settlement SET status = 'allowed' WHERE conversation = :denied"],
+        [
+            "denied, entry 4: call asked_call_2 was allowed, but nothing came of it",
+        ],
+    ),
+    "a denied call that was executed": (
+        ["UPDATE settlement SET status = 'denied' WHERE entry = :asked_4"],
+        [
+            "asked, entry 5: it comes before the results of the calls asked_call_3, asked_call_2",
+            "asked, entry 5: a chat message answers call asked_call_4, which the prompt has not left open",
+        ],
+    ),
+    "something else than what came of an allowed call": (
+        ["UPDATE settlement SET status = 'allowed' WHERE entry = :asked_2"],
+        [
+            "asked, entry 7: it is not what came of call asked_call_2, which was allowed",
+            "asked, entry 7: a chat message comes before the results of the calls asked_call_2",
+            "asked, entry 7: the calls that are open behind it are not those that the prompt leaves open",
+        ],
+    ),
+    "a result for a call that asks": (
+        [
+            "DELETE FROM settlement WHERE conversation = :asked",
+            """UPDATE entry SET tool_call_id = :asked_call_2, body = swap(body, tool_call_id, :asked_call_2)
+         WHERE id = :asked_6""",
+        ],
+        [
+            "asked, entry 5: it comes before the results of the calls asked_call_4, asked_call_3, asked_call_2",
+            "asked, entry 6: it answers call asked_call_2, which is not open here",
+            "asked, entry 7: a chat message comes before the results of the calls asked_call_2",
+            "asked, entry 7: the calls that are open behind it are not those that the prompt leaves open",
+        ],
+    ),
+    "a settlement that is lost": (
+        ["DELETE FROM settlement WHERE entry = :asked_2"],
+        [
+            "asked, entry 7: it comes before the results of the calls asked_call_2",
+            "asked, entry 7: a chat message comes before the results of the calls asked_call_2",
+        ],
+    ),
+    "a settlement that comes too late": (
+        ["UPDATE settlement SET position = 9 WHERE conversation = :denied"],
+        [
+            "denied: the settlement of denied_2 lies beyond the head",
+        ],
+    ),
+    "a settlement of no kind": (
+        ["UPDATE settlement SET status = 'maybe' WHERE conversation = :denied"],
+        [
+            "denied: the settlement of denied_2 neither allows nor denies it",
+        ],
+    ),
+    "a settlement of no run": (
+        ["UPDATE settlement SET run_id = 'run_x' WHERE conversation = :denied"],
+        [
+            "denied: the settlement of denied_2 belongs to no run",
+        ],
+    ),
+    "a settlement that no branch sees": (
+        [
+            """INSERT INTO settlement SELECT workspace, conversation, 7, 'fc_x', status, reason, run_id, settled_at
+         FROM settlement WHERE conversation = :told LIMIT 1"""
+        ],
+        [
+            "told, entry 7: it was deleted, and no branch sees the settlement that stands there",
+        ],
+    ),
+}
+
 RUNS: Damage = {
     "a run of nobody": (
         ["UPDATE run SET conversation = 'conv_x', id = 'run_x' WHERE conversation = :served"],
@@ -525,8 +604,11 @@ FILE: Damage = {
         ],
     ),
     "a table that is missing": (
-        ["DROP TABLE settlement"],
-        ["the file: table settlement is missing", "the file: it cannot be read to its end: no such table: settlement"],
+        ["DROP TABLE agent_alias"],
+        [
+            "the file: table agent_alias is missing",
+            "the file: it cannot be read to its end: no such table: agent_alias",
+        ],
     ),
     "a table of another form": (
         ["ALTER TABLE owner ADD COLUMN mood TEXT"],
@@ -538,4 +620,4 @@ FILE: Damage = {
     ),
 }
 
-DAMAGE = {**LOG, **BRANCHES, **ROWS, **RUNS, **AGENTS, **FILE}
+DAMAGE = {**LOG, **BRANCHES, **ROWS, **SETTLEMENTS, **RUNS, **AGENTS, **FILE}

@@ -48,14 +48,15 @@ delay = 600
 
 
 class Search:
-    """A toolset whose first call is answered, and its second never."""
+    """A toolset of two tools; the first call of one is answered, and its second never."""
 
     def __init__(self) -> None:
         self.calls = 0
         self.held = asyncio.Event()
 
     async def tools(self, tool: Tool) -> list[ToolDefinition]:
-        return [ToolDefinition(name="web_search", parameters={"type": "object"})]
+        names = ("web_search", "news_search")
+        return [ToolDefinition(name=name, parameters={"type": "object"}) for name in names]
 
     async def call(self, name: str, arguments: str, context: ToolContext) -> ToolResult:
         if "again" in arguments:
@@ -99,9 +100,11 @@ class Furnisher:
         request = decode_request(json.dumps({"name": name, "inputs": "Hello"} | body).encode(), StartRequest)
         return await self._outputs(name, self.engine.start(HERE, request, key))
 
-    async def append(self, name: str, inputs: Any, key: str | None = None) -> list[dict[str, Any]]:
+    async def append(
+        self, name: str, inputs: Any, key: str | None = None, words: Sequence[dict[str, Any]] = ()
+    ) -> list[dict[str, Any]]:
         """Append to a conversation; return its outputs."""
-        request = decode_request(json.dumps({"inputs": inputs}).encode(), AppendRequest)
+        request = decode_request(json.dumps({"inputs": inputs, "tool_confirmations": words}).encode(), AppendRequest)
         return await self._outputs(name, self.engine.append(HERE, self.ids[name], request, key))
 
     async def restart(self, name: str, parent: str, entry: int, inputs: Any) -> list[dict[str, Any]]:
@@ -174,6 +177,29 @@ async def _calls(there: Furnisher) -> None:
     await there.append("parallel", both)
     await there.restart("cut", "parallel", 2, [_result(calls[0])])
     await there.start("served", {"inputs": "/call web_search {}", "tools": [{"type": "web_search"}]})
+    await _words(there)
+
+
+async def _words(there: Furnisher) -> None:
+    """`asked`: of two calls that waited one was allowed, then a function answered; `deaf` was cut before.
+
+    `told` had both settled at once and is deleted; `heard` still stands on it, and `echo` was begun with what it shows.
+    """
+    asking = [{"type": "web_search", "tool_configuration": {"requires_confirmation": ["news_search"]}}]
+    calls = {"inputs": "/call news_search {} /call get_rate {} /call news_search {}", "tools": [*asking, GET_RATE]}
+    first, rate, second = await there.start("asked", calls)
+    await there.append("asked", [], words=[_word(second, "allow")])
+    await there.restart("deaf", "asked", 2, [])
+    await there.append("asked", [_result(rate)], words=[_word(first, "deny")])
+    first, rate, second = await there.start("told", calls)
+    await there.append("told", [_result(rate)], words=[_word(first, "deny"), _word(second, "allow")])
+    shown = [json.loads(entry) for entry in await there.engine.get_history(HERE, there.ids["told"])]
+    await there.start("echo", {"inputs": [*shown, {"role": "user", "content": "And?"}]})
+    await there.append("told", "More")
+    await there.restart("heard", "told", 6, "Well?")
+    await there.engine.delete(HERE, there.ids["told"])
+    first, _, second = await there.start("denied", calls)
+    await there.append("denied", [], words=[_word(first, "deny")])
 
 
 async def _branches(there: Furnisher) -> None:
@@ -200,6 +226,10 @@ async def _agents(there: Furnisher) -> None:
         await agents.create_version_alias(HERE, made.id, SetAliasRequest(alias="beta", version=2))
         await agents.update_version(HERE, made.id, UpdateVersionRequest(version=1))
     await agents.delete(HERE, there.ids["gone"])
+
+
+def _word(call: dict[str, Any], confirmation: str) -> dict[str, Any]:
+    return {"tool_call_id": call["tool_call_id"], "confirmation": confirmation}
 
 
 def _result(call: dict[str, Any]) -> dict[str, Any]:

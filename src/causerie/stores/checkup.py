@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
@@ -26,7 +27,7 @@ from .checkup_log import Log
 from .labels import labels
 from .sqlite_file import MEMORY, TROUBLE, connect, migrate
 from .sqlite_rows import SQL as STORE
-from .sqlite_rows import conversation, over
+from .sqlite_rows import conversation, over, settlements
 from .statements import migrations, statements
 
 SQL = statements("sqlite_checkup")
@@ -45,6 +46,8 @@ RELATIONS = {
     "lost_calls": "the record of tool call {} belongs to no conversation",
     "lost_keys": "idempotency key {!r} belongs to no conversation",
     "lost_settlements": "the settlement of {} belongs to no conversation",
+    "settlements_in_no_state": "the settlement of {} neither allows nor denies it",
+    "settlements_of_no_run": "the settlement of {} belongs to no run",
     "runs_unnamed": "run {} is under way, but the conversation does not name it",
     "runs_not_running": "run {} is named as under way, but is not",
     "runs_overtaken": "run {} has a fencing number that the conversation did not give it",
@@ -219,7 +222,7 @@ class _Checkup:
     def _history(self, row: ConversationRow) -> None:
         """Go through all entries, those beyond the head included: whoever adopts the run goes on from them."""
         log, ground = Log({upto for _, upto in row.segments}), max((upto for _, upto in row.segments), default=0)
-        last, whole = (row.id, 0), True
+        last, whole, said = (row.id, 0), True, deque(sorted(settlements(self._db, row)))
         for owner, position, entry in self._steps(row):
             if entry is None:
                 self._note(row.workspace, owner, position, "it is missing")
@@ -229,10 +232,15 @@ class _Checkup:
                 self._note(row.workspace, owner, position, "it lies beyond the head, and no run is under way")
             if position == ground and entry.id != row.parent_entry_id:
                 self._note(row.workspace, row.id, None, f"it stands on {entry.id}, not on {row.parent_entry_id}")
+            while whole and said and said[0].position <= position:
+                self._note(row.workspace, owner, position, *log.settle(said.popleft()))
             if whole:
                 self._note(row.workspace, owner, position, *log.feed(entry))
             self._read += owner == row.id
             last = (owner, position)
+        for one in said if whole else ():
+            beyond = [] if one.position <= row.head + 1 else [f"the settlement of {one.entry} lies beyond the head"]
+            self._note(row.workspace, row.id, None, *beyond, *log.settle(one))
         if whole and last[1]:
             self._note(row.workspace, *last, *log.close())
 
@@ -250,12 +258,14 @@ class _Checkup:
             yield from ((part.owner, position, None) for position in range(expected + 1, upto + 1))
 
     def _tombstone(self, query: dict[str, Any]) -> None:
-        last, needed = self._db.execute(SQL["kept"], query).fetchone()
+        last, said, needed = self._db.execute(SQL["kept"], query).fetchone()
         place = (query["workspace"], query["id"])
         if needed is None:
             self._note(*place, None, "it was deleted and no branch stands on it, but it is kept")
         elif last is not None and last > needed:
             self._note(*place, last, f"it was deleted, and no branch stands on its entries behind {needed}")
+        elif said is not None and said > needed:
+            self._note(*place, said, "it was deleted, and no branch sees the settlement that stands there")
 
     def _agents(self) -> None:
         for workspace, id_, *row in self._db.execute(SQL["agents"]).fetchall():

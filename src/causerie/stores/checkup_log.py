@@ -11,7 +11,7 @@ import msgspec
 
 from causerie.types.entries import Entry, FunctionCallEntry, FunctionResultEntry
 
-from .base import EntryRow
+from .base import EntryRow, Settlement
 
 _ENTRY: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 
@@ -21,6 +21,8 @@ class _Private(msgspec.Struct):
 
     upstream_id: str | None = None
     prefix: bool = False
+    pending: bool = False
+    settled: bool = False
 
 
 class _Call(msgspec.Struct):
@@ -46,6 +48,8 @@ class Log:
         self._ids = set[str]()
         self._open = dict[str, str]()  # calls without a result, and what the upstream calls them
         self._due = set[str]()  # those of them whose turn is over: only their results can follow
+        self._pending = dict[str, str]()  # by their entries the calls that wait to be settled
+        self._allowed = ""  # the call that was allowed just now: the next entry says what came of it
         self._late = set[str]()  # those that something came before all the same: that is said once
         self._loose = list[tuple[EntryRow, _Private]]()  # entries whose chat message comes with a later one
         self._asked = set[str]()  # calls of the prompt that no chat message has answered yet
@@ -55,10 +59,26 @@ class Log:
         """Take the next entry; return what is wrong with it."""
         return [*self._shape(row), *self._order(row), *self._prompt(row)]
 
+    def settle(self, said: Settlement) -> list[str]:
+        """A call is settled here; return what is wrong with that."""
+        call = self._pending.pop(said.entry, None)
+        if call is None:
+            return [f"{said.entry} is settled, but waits for nothing here"]
+        theirs = self._open.pop(call)
+        if said.status == "allowed":
+            self._allowed = call
+            return []
+        left, self._loose = self._loose, []
+        faults = self._unrendered(left) if left else []
+        self._asked.discard(theirs)
+        return faults
+
     def close(self) -> list[str]:
         """The history ends here; return what is wrong with its last entry."""
         faults = [] if self._may_wait(self._loose) else ["no chat message of the prompt stands for it"]
-        if set(self._open.values()) != self._asked:
+        if self._allowed:
+            faults.append(f"call {self._allowed} was allowed, but nothing came of it")
+        elif set(self._open.values()) != self._asked | _called(self._loose):
             faults.append("the calls that are open behind it are not those that the prompt leaves open")
         return faults
 
@@ -81,10 +101,14 @@ class Log:
             yield f"its row is about call {row.tool_call_id}, its body about {call}"
 
     def _order(self, row: EntryRow) -> Iterator[str]:
-        call = str(row.tool_call_id)
+        call, allowed, self._allowed = str(row.tool_call_id), self._allowed, ""
+        if allowed and row.kind == "tool.execution":
+            return  # it may come before the results of other calls: each is allowed by itself
+        if allowed:
+            yield f"it is not what came of call {allowed}, which was allowed"
         late = (self._open.keys() if row.kind == "message.input" else self._open.keys() & self._due) - self._late
         if row.kind == "function.result":
-            if call not in self._open:
+            if call not in self._open or call in self._pending.values():
                 yield f"it answers call {call}, which is not open here"
             self._open.pop(call, None)
         elif late:
@@ -93,10 +117,15 @@ class Log:
         if row.kind == "function.call":
             if call in self._open:
                 yield f"it makes call {call}, which is open already"
-            private = _private(row)
-            self._open[call] = (private and private.upstream_id) or call
+            self._call(row, call, _private(row) or _Private())
         if row.prompt is not None or row.position in self._cuts:
             self._due = set(self._open)
+
+    def _call(self, row: EntryRow, call: str, private: _Private) -> None:
+        if not private.settled:
+            self._open[call] = private.upstream_id or call
+        if private.pending:
+            self._pending[row.id] = call
 
     def _prompt(self, row: EntryRow) -> list[str]:
         private = _private(row)
@@ -112,9 +141,7 @@ class Log:
 
     def _unrendered(self, left: Sequence[tuple[EntryRow, _Private]]) -> list[str]:
         """Pass over entries that are rendered from themselves, as those before a cut through their turn."""
-        self._asked |= {
-            private.upstream_id or str(row.tool_call_id) for row, private in left if row.kind == "function.call"
-        }
+        self._asked |= _called(left)
         if self._may_wait(left):
             return []
         return [f"no chat message of the prompt stands for the entries before it, from {left[0][0].position} on"]
@@ -142,6 +169,15 @@ class Log:
                 self._late_asked |= late
                 yield f"a chat message comes before the results of the calls {', '.join(sorted(late))}"
             self._asked |= {call.id for call in message.tool_calls}
+
+
+def _called(rows: Sequence[tuple[EntryRow, _Private]]) -> set[str]:
+    """Return what the upstream calls the calls among rows that something is to come of."""
+    return {
+        private.upstream_id or str(row.tool_call_id)
+        for row, private in rows
+        if row.kind == "function.call" and not private.settled
+    }
 
 
 def _private(row: EntryRow) -> _Private | None:

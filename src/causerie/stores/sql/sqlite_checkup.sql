@@ -35,9 +35,10 @@ SELECT
 FROM conversation WHERE workspace = :workspace AND id = :id;
 
 -- name: kept
--- How far a deleted conversation still has entries, and how far living branches stand on it.
+-- How far a deleted conversation still has entries, and settlements, and how far living branches stand on it.
 SELECT
     (SELECT MAX(position) FROM entry WHERE workspace = :workspace AND conversation = :id),
+    (SELECT MAX(position) FROM settlement WHERE workspace = :workspace AND conversation = :id),
     (SELECT MAX(segment.upto) FROM segment
      JOIN conversation ON conversation.workspace = segment.workspace AND conversation.id = segment.conversation
      WHERE segment.workspace = :workspace AND segment.owner = :id AND conversation.deleted_at IS NULL);
@@ -90,8 +91,17 @@ WHERE NOT EXISTS (
 -- name: lost_settlements
 SELECT workspace, conversation, entry FROM settlement
 WHERE NOT EXISTS (
-    SELECT 1 FROM conversation
-    WHERE conversation.workspace = settlement.workspace AND id = settlement.conversation AND deleted_at IS NULL);
+    SELECT 1 FROM conversation WHERE conversation.workspace = settlement.workspace AND id = settlement.conversation);
+
+-- name: settlements_in_no_state
+SELECT workspace, conversation, entry FROM settlement WHERE status NOT IN ('allowed', 'denied');
+
+-- name: settlements_of_no_run
+SELECT settlement.workspace, settlement.conversation, entry FROM settlement
+JOIN conversation ON conversation.workspace = settlement.workspace AND conversation.id = settlement.conversation
+WHERE conversation.deleted_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM run
+    WHERE run.workspace = settlement.workspace AND run.id = settlement.run_id AND run.conversation = settlement.conversation);
 
 -- name: runs_unnamed
 SELECT run.workspace, run.conversation, run.id FROM run
