@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from causerie.engine.prompt import DENIED
+from causerie.stores import checkup
 from causerie.tools.base import ToolContext, ToolDefinition, ToolResult
 from causerie.types.tools import Tool
-from tests.support.library import OFFICIAL
 from tests.support.raw import Raw
+from tests.support.reading import Reading
 from tests.support.replies import PATIENCE
 from tests.support.samples import GET_RATE, check_calls, result
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.sdk import SDK, as_json
+from tests.support.searching import searching
+from tests.support.spawned import Spawned
 from tests.support.stage import serving
 from tests.support.toolset import HeldToolset
 
@@ -562,19 +567,98 @@ def test_a_demand_for_a_call_is_met_by_the_one_that_was_settled(stage: Stage, mo
     assert model.last.json.get("tool_choice", "auto") == "auto"
 
 
-@pytest.mark.skipif(OFFICIAL, reason="the official SDK is not needed for it")
-def test_a_conversation_read_from_disk_knows_its_words(
-    model_server: ScriptedServer, model: Script, tmp_path: Any
+@pytest.fixture
+def data(tmp_path: Path, model_server: ScriptedServer) -> Callable[[], AbstractContextManager[tuple[Spawned, str]]]:
+    """Run a server in a process of its own, always on the same data."""
+    return lambda: searching(tmp_path / "data", model_server.url, tmp_path / "calls")
+
+
+SEARCH = {"type": "web_search", "tool_configuration": {"requires_confirmation": ["web_search"]}}
+
+
+def searched(raw: Raw, model: Script, *queries: str) -> str:
+    """Start a conversation in which these searches wait; return its path."""
+    model.calls(*(mail(query, "web_search") for query in queries))
+    started = raw.post("/v1/conversations", {"inputs": "Look.", "model": model.name, "tools": [SEARCH]}).json
+    return f"/v1/conversations/{started['conversation_id']}"
+
+
+def carried_on(raw: Raw, path: str, had: Reading) -> list[dict[str, Any]]:
+    """Read the newest run to its end, and return the history."""
+    run = raw.get(f"{path}/runs").json["data"][0]["id"]
+    had.take(raw.get(f"{path}/runs/{run}/events", {"Last-Event-ID": had.place} if had.place else {}).frames)
+    entries: list[dict[str, Any]] = raw.get(f"{path}/history").json["entries"]
+    return entries
+
+
+@pytest.mark.parametrize("stage_of_run", ["during the call", "behind it"])
+def test_a_kill_does_not_make_a_call_twice(
+    data: Callable[[], AbstractContextManager[tuple[Spawned, str]]], tmp_path: Path, model: Script, stage_of_run: str
 ) -> None:
-    box = Mail()
-    data = str(tmp_path)
-    with serving(upstream=model_server.url, toolsets={"connector": box}, data=data) as url:
+    during = stage_of_run == "during the call"
+    with data() as (program, url):
+        raw = Raw(url)
+        path = searched(raw, model, "stuck" if during else "x", "y")
+        words = [word("callAAAA1"), word("callAAAA2", allow=False)]
+        if not during:
+            model.say("Too late.", before=model.gate())
+        with raw.stream(path, {"tool_confirmations": words, "stream": True}) as stream:
+            seen = [stream.frame()]
+            if during:
+                program.line("^stuck")
+            else:
+                model.request(2)
+                seen += [stream.frame() for _ in range(3)]
+            program.kill()
+    with data() as (_, url):
+        raw, had = Raw(url), Reading(frame for frame in seen if frame)
+        entries = carried_on(raw, path, had)
+        assert kinds(entries) == [
+            "message.input", "function.call:allowed", "function.call:denied", "tool.execution", "message.output",
+        ]  # fmt: skip
+        had.check(entries[3:])
+        denied, told = check_calls(model.last.messages)
+        assert denied == DENIED
+        assert "unknown" in told if during else told == "Result 1"
+        raw.post(path, {"inputs": "And?"})
+        check_calls(model.last.messages)
+    assert len((tmp_path / "calls").read_text().splitlines()) == 1
+
+
+def test_what_still_waits_is_told_to_whoever_comes_later(
+    data: Callable[[], AbstractContextManager[tuple[Spawned, str]]], model: Script
+) -> None:
+    """The run's own events are gone; each reader, wherever it was, ends up with the calls that wait, once."""
+    with data() as (program, url):
+        raw = Raw(url)
+        path = searched(raw, model, "x", "y", "z")
+        told = raw.post(path, {"tool_confirmations": [word("callAAAA2")], "stream": True}).frames
+        program.kill()
+    with data() as (_, url):
+        raw = Raw(url)
+        entries = carried_on(raw, path, Reading())
+        waiting = [entry for entry in entries if entry.get("confirmation_status") == "pending"]
+        assert kinds(entries)[1:] == [
+            "function.call:pending", "function.call:allowed", "function.call:pending", "tool.execution",
+        ]  # fmt: skip
+        for count in range(len(told) + 1):
+            had = Reading(told[:count])
+            carried_on(raw, path, had)
+            had.check([entries[4], *waiting])
+
+
+def test_a_conversation_read_from_disk_knows_its_words(
+    model_server: ScriptedServer, model: Script, tmp_path: Path
+) -> None:
+    box, settings = Mail(), {"upstream": model_server.url, "data": str(tmp_path)}
+    with serving(toolsets={"connector": box}, **settings) as url:
         talk = Talk(Stage(url, box), model, mail("a"), mail("b"), mail("c"))
         talk.append(word("callAAAA1"), word("callAAAA2", allow=False))
         before = talk.history
-    with serving(upstream=model_server.url, toolsets={"connector": box}, data=data) as url:
+    with serving(toolsets={"connector": box}, **settings) as url:
         talk.raw = Raw(url)
         assert talk.history == before
         assert kinds(talk.append(word("callAAAA3")).json["outputs"]) == ["tool.execution", "message.output"]
         assert check_calls(model.last.messages) == [DENIED, "send_mail a", "send_mail c"]
     assert talk.made == [("send_mail", "a"), ("send_mail", "c")]
+    assert str(checkup.check(tmp_path / "causerie.db")).startswith("ok")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from tests.support.library import OFFICIAL, Mistral, errors, utils
 from tests.support.raw import Raw
 from tests.support.replies import PATIENCE, Text
 from tests.support.samples import result
-from tests.support.scripted import Script
+from tests.support.scripted import Script, ScriptedServer
+from tests.support.stage import serving
+from tests.support.toolset import ScriptedToolset
 
 if not OFFICIAL:
     pytest.skip("it is the official SDK's loop", allow_module_level=True)
@@ -252,6 +254,78 @@ def test_a_local_call_waits_and_is_taken_up_in_another_process(loop: Loop, model
     told = {message["tool_call_id"]: message["content"] for message in model.last.messages if message["role"] == "tool"}
     assert told["callAAAA1"] == ("2.5% on x" if allowed else "Not today.")
     assert json.loads(told["callAAAA2"]) == {"zone": "UTC", "time": "noon"}
+
+
+ASKING = {"type": "web_search", "tool_configuration": {"requires_confirmation": ["web_search"]}}
+
+
+@pytest.fixture(scope="module")
+def searching(model_server: ScriptedServer) -> Iterator[tuple[str, ScriptedToolset]]:
+    """A server with a tool of its own."""
+    toolset = ScriptedToolset()
+    with serving(upstream=model_server.url, toolsets={"web_search": toolset}) as url:
+        yield url, toolset
+
+
+@pytest.mark.requirement("C-171", "C-305")
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_call_of_the_servers_is_deferred_and_confirmed(
+    searching: tuple[str, ScriptedToolset], model: Script, allowed: bool
+) -> None:
+    """Its call waits beside a local one, which is made at once; the words go with that one's result."""
+    url, toolset = searching
+    before = len(toolset.calls)
+    context = RunContext(model=model.name)
+    called = registered(context)
+    model.calls(("web_search", {"query": "x"}), ("get_time", {"zone": "UTC"}))
+    model.say("So it is.")
+    with pytest.raises(DeferredToolCallsException) as caught:
+        Loop(url, streams=False).run(context, "Look.", tools=[ASKING])
+    waiting = DeferredToolCallsException.from_dict(json.loads(json.dumps(caught.value.to_dict())))
+    (call,) = waiting.deferred_calls
+    assert (call.tool_name, called, len(toolset.calls)) == ("web_search", ["UTC"], before)
+
+    again = RunContext(model=model.name, conversation_id=waiting.conversation_id)
+    registered(again)
+    words = [call.confirm() if allowed else call.reject("Not today."), *waiting.executed_results]
+    found = Loop(url, streams=False).run(again, words)
+    assert found.output_as_text == "So it is."
+    assert len(toolset.calls) == before + allowed
+    shown = Raw(url).get(f"/v1/conversations/{again.conversation_id}/history").json["entries"]
+    assert [entry.get("confirmation_status") for entry in shown[1:3]] == ["allowed" if allowed else "denied", None]
+
+
+@pytest.mark.requirement("C-171", "C-305")
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_confirmation_goes_alone(searching: tuple[str, ScriptedToolset], model: Script, allowed: bool) -> None:
+    url, toolset = searching
+    before = len(toolset.calls)
+    context = RunContext(model=model.name)
+    model.call("web_search", {"query": "x"})
+    model.say("So it is.")
+    with pytest.raises(DeferredToolCallsException) as caught:
+        Loop(url, streams=False).run(context, "Look.", tools=[ASKING])
+    (call,) = caught.value.deferred_calls
+    again = RunContext(model=model.name, conversation_id=caught.value.conversation_id)
+    found = Loop(url, streams=False).run(again, [call.confirm() if allowed else call.reject()])
+    assert found.output_as_text == "So it is."
+    assert len(toolset.calls) == before + allowed
+
+
+@pytest.mark.requirement("C-307")
+def test_the_streamed_loop_does_not_see_that_a_call_waits(
+    searching: tuple[str, ScriptedToolset], model: Script
+) -> None:
+    """What it makes of events says nothing of confirmations; so it appends nothing, and is told so."""
+    url, toolset = searching
+    before = len(toolset.calls)
+    context = RunContext(model=model.name)
+    model.call("web_search", {"query": "x"})
+    with pytest.raises(errors.HTTPValidationError) as caught:
+        Loop(url, streams=True).run(context, "Look.", tools=[ASKING])
+    assert caught.value.status_code == 422
+    assert "Either inputs or tool_confirmations must be provided" in caught.value.body
+    assert (len(model.requests), len(toolset.calls)) == (1, before)
 
 
 @pytest.mark.requirement("C-300")

@@ -6,6 +6,7 @@ its data, the URL of its model server, and the file.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class CountingToolset(ScriptedToolset):
-    """Writes a line for every call; its results say how many there have been."""
+    """Writes a line for every call; its results say how many there have been. A "stuck" one is told, and has none."""
 
     counts: Path = Path()
 
@@ -32,6 +33,9 @@ class CountingToolset(ScriptedToolset):
         """Count the call."""
         with self.counts.open("a") as file:
             file.write(f"{arguments}\n")
+        if "stuck" in arguments:
+            print(f"stuck {arguments}", flush=True)  # whoever started this program reads it
+            await asyncio.get_running_loop().create_future()
         return ToolResult(output=f"Result {len(self.counts.read_text().splitlines())}")
 
 
