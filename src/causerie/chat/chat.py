@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from contextlib import closing
 
+from causerie.types.entries import FunctionCallEntry
+
 from .person import CtrlC, Person
 from .screen import Screen
 from .session import Events, Inputs, Session
 from .telling import Telling
 from .words import called
+
+YES_OR_NO = {"y": True, "yes": True, "n": False, "no": False}
 
 
 class Chat:
@@ -56,16 +60,24 @@ class Chat:
         person = self.person
         if person is None:
             return
-        results = list[str]()
+        answers = list[str | bool]()
         for call in self.session.calls:
             try:
-                results.append(person.ask(f"result of {called(call.name, call.arguments)}: "))
+                answers.append(self._answered(person, call))
             except (EOFError, KeyboardInterrupt):
                 self.screen.end()
                 self.screen.note("left open; /results asks again")
                 return
-        if results:
-            self.show(self.session.answer(results))
+        if answers:
+            self.show(self.session.answer(answers))
+
+    def _answered(self, person: Person, call: FunctionCallEntry) -> str | bool:
+        line = called(call.name, call.arguments)
+        if call.confirmation_status != "pending":
+            return person.ask(f"result of {line}: ")
+        while (word := person.ask(f"allow {line}? [y/n] ").strip().lower()) not in YES_OR_NO:
+            self.screen.note("y allows the call, n denies it")
+        return YES_OR_NO[word]
 
     def _sum_up(self, usage: str) -> None:
         session = self.session

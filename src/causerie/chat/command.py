@@ -102,7 +102,9 @@ def _once(chat: Chat, conversation_id: str | None, inputs: Inputs) -> int:
     chat.say(inputs)
     if chat.session.calls:
         going_on = f"causerie chat --conversation {chat.session.conversation_id}"
-        chat.screen.error(f"results are waited for; give them with {going_on}")
+        asks = any(call.confirmation_status == "pending" for call in chat.session.calls)
+        what = "your word is waited for; give it" if asks else "results are waited for; give them"
+        chat.screen.error(f"{what} with {going_on}")
         return FAILED
     return INTERRUPTED if chat.session.cancelled else 0
 

@@ -121,7 +121,7 @@ def _retry(chat: Chat, _: str) -> None:
 
 def _results(chat: Chat, _: str) -> None:
     if not chat.session.calls:
-        raise BadRequest("No call waits for a result.")
+        raise BadRequest("No call waits for an answer.")
     chat.answer()
 
 
@@ -148,7 +148,7 @@ COMMANDS = (
     Command("/restart", "[NUMBER [TEXT]]",
             "branches: says TEXT after entry NUMBER, or instead of it where it is yours; without TEXT, answers again",
             _restart),
-    Command("/results", "", "asks again for the results that calls wait for", _results),
+    Command("/results", "", "asks again for what calls wait for: their results, or your word", _results),
     Command("/retry", "", "another answer to what was said last; after an error, the same once more", _retry),
     Command("/quit", "", "leaves; the conversation is kept", _quit),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from causerie.client import EventStream
 from causerie.errors import APIError, BadRequest, CauserieError, from_response
@@ -19,6 +19,7 @@ from causerie.types.entries import (
 )
 from causerie.types.events import FunctionCallEvent, ResponseErrorEvent, ResponseStartedEvent, RunCancelledEvent
 from causerie.types.operations import ConversationEntity
+from causerie.types.tools import ToolCallConfirmation
 
 from .words import NAME, excerpt, row
 
@@ -44,7 +45,7 @@ class Session:
 
     Attributes:
         conversation_id: the conversation; None before its first message.
-        calls: its calls that wait for results.
+        calls: its calls that wait for results, or for a word.
         cancelled: whether the last run was cancelled.
         trouble: why it could not be, although that was asked for.
     """
@@ -94,13 +95,16 @@ class Session:
         """Say something, and yield the events of the answer."""
         return self._run(lambda: self._asked(inputs))
 
-    def answer(self, results: Sequence[str]) -> Events:
-        """Give the results of the open calls, in their order."""
-        inputs = [
-            FunctionResultEntry(tool_call_id=call.tool_call_id, result=result)
-            for call, result in zip(self.calls, results, strict=True)
-        ]
-        return self._run(lambda: self._asked(inputs))
+    def answer(self, answers: Sequence[str | bool]) -> Events:
+        """Say of the open calls, in their order, what each came to, or whether the server may make it."""
+        results, words = list[FunctionResultEntry](), list[ToolCallConfirmation]()
+        for call, said in zip(self.calls, answers, strict=True):
+            if isinstance(said, str):
+                results.append(FunctionResultEntry(tool_call_id=call.tool_call_id, result=said))
+            else:
+                word: Literal["allow", "deny"] = "allow" if said else "deny"
+                words.append(ToolCallConfirmation(tool_call_id=call.tool_call_id, confirmation=word))
+        return self._run(lambda: self._asked(results, words))
 
     def again(self) -> Events:
         """Ask again: what failed as it was asked, else for another answer to what was said last, in a branch.
@@ -141,10 +145,12 @@ class Session:
             self._cancel_soon()
         return True
 
-    def _asked(self, inputs: Inputs) -> EventStream:
+    def _asked(self, inputs: Inputs, words: Sequence[ToolCallConfirmation] = ()) -> EventStream:
         if self.conversation_id is None:
             return self._started(inputs)
-        stream: EventStream = self._conversations.append_stream(conversation_id=self.conversation_id, inputs=inputs)
+        stream: EventStream = self._conversations.append_stream(
+            conversation_id=self.conversation_id, inputs=inputs, tool_confirmations=[*words] or None
+        )
         return stream
 
     def _started(self, inputs: Inputs) -> EventStream:
@@ -187,10 +193,10 @@ class Session:
 
 
 def open_calls(entries: Sequence[Any]) -> list[FunctionCallEntry]:
-    """Return the calls that have no result yet and want one of the caller."""
+    """Return the calls that the caller has to answer: they have no result yet, or wait for a word."""
     waiting: dict[str, FunctionCallEntry] = {}
     for entry in entries:
-        if isinstance(entry, FunctionCallEntry) and not entry.confirmation_status:
+        if isinstance(entry, FunctionCallEntry) and entry.confirmation_status not in ("allowed", "denied"):
             waiting[entry.tool_call_id] = entry
         elif isinstance(entry, FunctionResultEntry):
             waiting.pop(entry.tool_call_id, None)
