@@ -65,6 +65,44 @@ def test_a_new_agent_has_version_0_and_all_defaults(sdk: SDK, raw: Raw, model: S
     }  # fmt: skip
 
 
+KINDS: dict[str, dict[str, Any]] = {
+    "web_search": {},
+    "web_search_premium": {"tool_configuration": {"include": ["news"]}},
+    "code_interpreter": {"tool_configuration": None},
+    "image_generation": {"tool_configuration": {"exclude": ["other"]}},
+    "document_library": {"library_ids": ["5b1c0e7e-8a3f-4d2a-9f53-0d4e2a7f9f3c"]},
+    "connector": {
+        "connector_id": "mail", "authorization": {"type": "api-key", "value": "secret"},
+        "tool_configuration": {"include": ["connector"], "requires_confirmation": ["connector"]},
+    },
+}  # fmt: skip
+"""Everything that a server can run."""
+
+
+@pytest.mark.requirement("C-242")
+def test_an_agent_can_have_every_kind_of_tool(
+    serve: Callable[..., str], connect: Callable[[str], SDK], model: Script
+) -> None:
+    toolsets = {kind: ScriptedToolset(kind) for kind in KINDS}
+    url = serve(toolsets=toolsets)
+    sdk, raw = connect(url), Raw(url)
+    tools = [GET_RATE, *({"type": kind, **more} for kind, more in KINDS.items())]
+    made = sdk.agents.create(model=model.name, name="All", tools=tools)
+
+    assert raw_agent(raw, made.id)["tools"] == tools
+    assert [tool.type for tool in sdk.agents.get(agent_id=made.id).tools] == ["function", *KINDS]
+    assert as_json(sdk.agents.update(agent_id=made.id, tools=tools[::-1]))["version"] == 1
+    assert raw_agent(raw, made.id)["tools"] == tools[::-1]
+    offered = {"get_rate", *KINDS} - {"web_search_premium"}  # which has no such sub-tool
+    model.calls(*((kind, {}) for kind in sorted(offered)))
+    outputs = sdk.start(inputs="All.", agent_id=made.id).outputs
+    assert {tool["function"]["name"] for tool in model.last.tools} == offered
+    assert {kind for kind, toolset in toolsets.items() if toolset.calls} == offered - {"get_rate", "connector"}
+    waiting = {output.name: output.confirmation_status for output in outputs if output.type == "function.call"}
+    assert waiting.pop("connector") == "pending"
+    assert [*waiting] == ["get_rate"]
+
+
 @pytest.mark.requirement("C-241")
 def test_an_agent_always_has_what_either_sdk_requires(sdk: SDK, raw: Raw) -> None:
     made = sdk.agents.create(**FULL)
