@@ -20,9 +20,11 @@ FUNCTIONS = ("get_rate", "get_time")
 """What the caller answers."""
 SERVED = ("search", "fetch")
 """What the server runs."""
+ASKING = ("send",)
+"""What the server runs once the caller allows it."""
 TOOLS: list[dict[str, Any]] = [
     *({"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in FUNCTIONS),
-    {"type": "web_search"},
+    {"type": "web_search", "tool_configuration": {"requires_confirmation": [*ASKING]}},
 ]
 
 
@@ -93,13 +95,13 @@ class Playing:
 
 @dataclass
 class Toolbox:
-    """A toolset of two tools that answers with the results it was given, then with an empty one."""
+    """A toolset of three tools that answers with the results it was given, then with an empty one."""
 
     results: list[ToolResult | Exception] = field(default_factory=list)
     contexts: list[ToolContext] = field(default_factory=list)
 
     async def tools(self, tool: Tool) -> list[ToolDefinition]:
-        return [ToolDefinition(name=name) for name in SERVED]
+        return [ToolDefinition(name=name) for name in (*SERVED, *ASKING)]
 
     async def call(self, name: str, arguments: str, context: ToolContext) -> ToolResult:
         self.contexts.append(context)

@@ -10,7 +10,7 @@ from causerie.errors import RateLimited, UpstreamError, UpstreamTimeout
 from causerie.tools.base import ToolResult
 from causerie.upstreams.base import CallDelta, Delta, FinishDelta, ReasoningDelta, TextDelta, UsageDelta
 
-from .playing import FUNCTIONS, SERVED, Called, Turn
+from .playing import ASKING, FUNCTIONS, SERVED, Called, Turn
 
 Draw = st.DrawFn
 
@@ -100,10 +100,15 @@ def turns(draw: Draw, *, names: tuple[str, ...] = (*FUNCTIONS, *SERVED), fails: 
 
 
 @st.composite
-def scripts(draw: Draw, *, fails: bool = False) -> list[Turn]:
-    """What a run's model calls come to: turns that only call the server's tools, then one of any kind."""
+def scripts(draw: Draw, *, fails: bool = False, asks: bool = False) -> list[Turn]:
+    """What a run's model calls come to: turns that only call the server's tools, then one of any kind.
+
+    Args:
+        asks: whether the last may call for what the caller has to allow.
+    """
     between = draw(st.lists(turns(names=SERVED).filter(lambda turn: turn.goes_on), max_size=2))
-    return [*between, draw(turns(fails=fails))]
+    names = (*FUNCTIONS, *SERVED, *(ASKING * 2 if asks else ()))
+    return [*between, draw(turns(names=names, fails=fails))]
 
 
 def user(content: str) -> dict[str, Any]:

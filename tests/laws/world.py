@@ -124,15 +124,19 @@ class World:
         request = decode_request(json.dumps({"model": "m", "tools": TOOLS} | body).encode(), StartRequest)
         return self._carry(self.engine.start(HERE, request), turns)
 
-    def append(self, conversation: str, body: dict[str, Any], turns: Sequence[Turn] = ()) -> Told:
-        """Append to a conversation."""
+    def append(
+        self, conversation: str, body: dict[str, Any], turns: Sequence[Turn] = (), before: Sequence[Listed] = ()
+    ) -> Told:
+        """Append to a conversation; its outputs also tell of the calls `before`, which were made earlier."""
         request = decode_request(json.dumps(body).encode(), AppendRequest)
-        return self._carry(self.engine.append(HERE, conversation, request), turns)
+        return self._carry(self.engine.append(HERE, conversation, request), turns, before)
 
-    def restart(self, conversation: str, body: dict[str, Any], turns: Sequence[Turn] = ()) -> Told:
+    def restart(
+        self, conversation: str, body: dict[str, Any], turns: Sequence[Turn] = (), before: Sequence[Listed] = ()
+    ) -> Told:
         """Branch a conversation."""
         request = decode_request(json.dumps(body).encode(), RestartRequest)
-        return self._carry(self.engine.restart(HERE, conversation, request), turns)
+        return self._carry(self.engine.restart(HERE, conversation, request), turns, before)
 
     def delete(self, conversation: str) -> None:
         """Delete a conversation."""
@@ -150,7 +154,7 @@ class World:
         """Return the ids of all conversations as they are listed."""
         return [found.id for found in self.do(self.engine.list(HERE, ListRequest(page_size=1000)))]
 
-    def _carry(self, begin: Awaitable[Run], turns: Sequence[Turn]) -> Told:
+    def _carry(self, begin: Awaitable[Run], turns: Sequence[Turn], calls: Sequence[Listed] = ()) -> Told:
         played = self.model.play(turns)
         before = len(self.model.requests)
 
@@ -161,7 +165,7 @@ class World:
             return run, outcome
 
         run, outcome = self.do(whole())
-        hold_to_the_laws(run, outcome, played)
+        hold_to_the_laws(run, outcome, played if len(self.model.requests) > before else [], calls)
         return Told(run, outcome, self.model.requests[before:])
 
 
@@ -175,8 +179,10 @@ class Told:
         self.prompts = [request.messages for request in requests]
 
 
-def hold_to_the_laws(run: Run, outcome: Outcome | CauserieError, played: Sequence[Turn]) -> None:
-    """See that a run's log is in order, and that log and outcome tell the same."""
+def hold_to_the_laws(
+    run: Run, outcome: Outcome | CauserieError, played: Sequence[Turn], calls: Sequence[Listed] = ()
+) -> None:
+    """See that a run's log is in order, and that log and outcome tell the same; `calls` are those of earlier runs."""
     events = run.log.events
     first, last, between = events[0], events[-1], events[1:-1]
     assert run.log.ended
@@ -195,7 +201,7 @@ def hold_to_the_laws(run: Run, outcome: Outcome | CauserieError, played: Sequenc
     collected = collect(events, stopped_clock)
     assert (collected.conversation_id, collected.usage) == (run.conversation_id, outcome.usage)
     assert [without_end(json.loads(encode(entry))) for entry in collected.outputs] == [without_end(e) for e in told]
-    whole(told, played)
+    whole(told, played, calls)
     usage = outcome.usage
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens + (usage.connector_tokens or 0)
 
@@ -219,12 +225,13 @@ def folded(events: Sequence[Any]) -> list[Listed]:
     return [without_end(json.loads(encode(entry))) for entry in found if entry is not None]
 
 
-def whole(told: Sequence[Listed], played: Sequence[Turn]) -> None:
+def whole(told: Sequence[Listed], played: Sequence[Turn], calls: Sequence[Listed]) -> None:
     """See that the entries say all that the model said, and nothing else."""
     assert "".join(text_of(entry) for entry in told) == "".join(turn.text for turn in played)
     assert "".join(thoughts_of(entry) for entry in told) == "".join(turn.reasoning for turn in played)
     made = [call_of(entry) for entry in told if entry["type"] in ("function.call", "tool.execution")]
     asked = [(call.name, call.arguments or "{}") for turn in played for call in turn.calls]
+    asked += [call_of(call) for call in calls]
     # White space after whole arguments may come too late to be told.
     assert sorted((name, given.strip()) for name, given in made) == sorted(
         (name, given.strip()) for name, given in asked
@@ -243,13 +250,24 @@ def grows(prompts: Sequence[bytes]) -> None:
 
 def answers(told: Sequence[Listed], text: str = "fine") -> list[Listed]:
     """Return a result for every call among `told` that waits for one."""
-    waiting = list[str]()
-    for entry in told:
-        if entry["type"] == "function.call":
-            waiting.append(entry["tool_call_id"])
-        elif entry["type"] == "function.result":
-            waiting.remove(entry["tool_call_id"])
+    waiting = [call["tool_call_id"] for call in open_calls(told) if not call.get("confirmation_status")]
     return [{"type": "function.result", "tool_call_id": id_, "result": text} for id_ in waiting]
+
+
+def asking(told: Sequence[Listed]) -> list[Listed]:
+    """Return the calls among `told` that wait for a word."""
+    return [call for call in open_calls(told) if call.get("confirmation_status")]
+
+
+def open_calls(told: Sequence[Listed]) -> list[Listed]:
+    """Return the calls among `told` that nothing has come of."""
+    waiting = dict[str, Listed]()
+    for entry in told:
+        if entry["type"] == "function.call" and entry.get("confirmation_status") not in ("allowed", "denied"):
+            waiting[entry["tool_call_id"]] = entry
+        elif entry["type"] == "function.result":
+            waiting.pop(entry["tool_call_id"], None)
+    return [*waiting.values()]
 
 
 def call_of(entry: Listed) -> tuple[str, str]:
