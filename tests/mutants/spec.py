@@ -30,6 +30,7 @@ SECTIONS = (
     "agents",
     "by agent",
     "handoffs",
+    "confirmations",
     "guardrails",
     "moderation",
     "resume",

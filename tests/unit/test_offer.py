@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from causerie.engine.emit import Pending
 from causerie.engine.offer import Offer, offer
 from causerie.errors import InvalidRequest
 from causerie.tools.base import ToolContext, ToolDefinition, ToolResult
 from causerie.types.agents import Agent
-from causerie.types.tools import Function, FunctionTool, Tool, ToolConfiguration, WebSearchTool
+from causerie.types.tools import ConnectorTool, Function, FunctionTool, Tool, ToolConfiguration, WebSearchTool
 
 PATIENCE = 10.0
 
@@ -105,3 +106,21 @@ def test_two_tools_of_one_name_are_refused(tools: tuple[Tool, ...]) -> None:
     with pytest.raises(InvalidRequest, match="Two tools are called") as refusal:
         offered(*tools)
     assert refusal.value.loc == ("body", "tools")
+
+
+def test_what_asks_first_is_served_but_not_at_once() -> None:
+    asking = ToolConfiguration(requires_confirmation=["open", "rate", "unknown"])
+    found = offered(function("rate"), WebSearchTool(tool_configuration=asking))
+    assert (set(found.at_once), set(found.asking), set(found.held)) == ({"search"}, {"open"}, {"search"})
+    call = Pending()
+    for name, waited_as, runs in (
+        ("search", "", True), ("open", "", False), ("open", "fc_1", True), ("rate", "", False), ("none", "fc_1", False),
+    ):  # fmt: skip
+        call.name, call.waited_as = name, waited_as
+        assert found.runs(call) is runs
+
+
+def test_the_tools_of_a_connector_are_shown_under_its_name() -> None:
+    tool = ConnectorTool(connector_id="mail", tool_configuration=ToolConfiguration(exclude=["search"]))
+    found = asyncio.run(asyncio.wait_for(offer([tool], {"connector": Two()}), PATIENCE))
+    assert {name: one.name for name, one in found.served.items()} == {"open": "mail"}
