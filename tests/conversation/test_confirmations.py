@@ -633,6 +633,8 @@ def test_what_still_waits_is_told_to_whoever_comes_later(
         raw = Raw(url)
         path = searched(raw, model, "x", "y", "z")
         told = raw.post(path, {"tool_confirmations": [word("callAAAA2")], "stream": True}).frames
+        run = told[0].json["run_id"]
+        later = raw.get(f"{path}/runs/{run}/events").frames  # of which all is durable by now
         program.kill()
     with data() as (_, url):
         raw = Raw(url)
@@ -641,10 +643,11 @@ def test_what_still_waits_is_told_to_whoever_comes_later(
         assert kinds(entries)[1:] == [
             "function.call:pending", "function.call:allowed", "function.call:pending", "tool.execution",
         ]  # fmt: skip
-        for count in range(len(told) + 1):
-            had = Reading(told[:count])
-            carried_on(raw, path, had)
-            had.check([entries[4], *waiting])
+        for frames in (told, later):
+            for count in range(len(frames) + 1):
+                had = Reading(frames[:count])
+                carried_on(raw, path, had)
+                had.check([entries[4], *waiting])
 
 
 def test_a_conversation_read_from_disk_knows_its_words(
