@@ -462,6 +462,18 @@ def test_a_call_of_a_run_that_failed_is_not_made_again(stage: Stage, model: Scri
     assert check_calls(model.last.messages) == ["send_mail b", "send_mail a"]
 
 
+def test_a_denial_that_comes_too_late_is_none(stage: Stage, model: Script) -> None:
+    """The mail was sent, whatever is said now: history and the model are told the truth."""
+    talk = Talk(stage, model, mail("a"), mail("b"))
+    model.fail(500, "it broke")
+    talk.append(word("callAAAA1"), word("callAAAA2", allow=False))
+    answer = talk.append(word("callAAAA1", allow=False), word("callAAAA2", allow=False))
+    assert kinds(answer.json["outputs"]) == ["tool.execution", "message.output"]
+    assert kinds(talk.history)[1:3] == ["function.call:allowed", "function.call:denied"]
+    assert check_calls(model.last.messages) == [DENIED, "send_mail a"]
+    assert talk.made == [("send_mail", "a")]
+
+
 def test_the_same_call_later_is_another(stage: Stage, model: Script) -> None:
     talk = Talk(stage, model, mail("a"))
     model.calls(mail("a"))

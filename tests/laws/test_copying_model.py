@@ -45,6 +45,7 @@ class Copying(RuleBasedStateMachine):
         self.lists: dict[str, list[Listed]] = {}
         self.gone: list[str] = []
         self.prompts: dict[str, bytes] = {}
+        self.made = set[tuple[str, str]]()  # calls that a failed run has made: they can only be allowed any more
         self.said: dict[str, dict[str, int]] = {}  # for each conversation: where the word on a call stands
 
     def teardown(self) -> None:
@@ -124,7 +125,11 @@ class Copying(RuleBasedStateMachine):
         self.world.toolbox.results = [*found]
         ended = {one["tool_call_id"] for one in (*said, *given)}
         left = [call for call in open_calls(entries) if call["tool_call_id"] not in ended]
-        allowed = [call for call in asking(entries) if confirmation(call) in said]
+        late = set() if store is False else self.made
+        allowed = [
+            call for call in asking(entries)
+            if call in calls and (confirmation(call) in said or (id_, call["id"]) in late)
+        ]  # fmt: skip
         told = self.world.append(id_, body, [] if left else script, [*allowed, *left])
         if store is False:
             return
@@ -142,6 +147,7 @@ class Copying(RuleBasedStateMachine):
         body = {"inputs": answers(entries) or ([] if said else "Go on."), "tool_confirmations": said, "stream": stream}
         told = self.world.append(id_, body, script)
         assert told.error is script[-1].error
+        self.made |= {(id_, call["id"]) for call in asking(entries) if confirmation(call) in said}
 
     @rule(data=st.data(), script=scripts(asks=True), stream=streams, text=words)
     def put_words_in_its_mouth(self, data: Any, script: list[Turn], stream: bool, text: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from causerie.errors import Conflict, InvalidRequest, NotFound
 from causerie.ids import Clock, Ids
 from causerie.moderation.base import Moderator
-from causerie.stores.base import ConversationRow, EntryRow, Operation, Place, Repeat, RunStart, Segment, Store
+from causerie.stores.base import WAITED, ConversationRow, EntryRow, Operation, Place, Repeat, RunStart, Segment, Store
 from causerie.tools.base import Toolset
 from causerie.types.base import UnsetType, encode
 from causerie.types.completion import CompletionArgs
@@ -22,11 +22,12 @@ from causerie.upstreams.base import Upstream
 from . import admission
 from .agents import Agents
 from .classifiers import Classifiers
-from .confirmations import Word, check_offered, left, seen, shown, told, words
+from .confirmations import Word, check_offered, left, seen, shown, taken_up, told, words
 from .conversation import encode_metadata, entity, of_branch, of_start, settings_of
 from .guardrails import Guards, guarding, texts_of, unanswered
 from .history import History, check, rows
 from .journal import Journal, NoJournal, StoredJournal
+from .offer import Offer
 from .plan import Bounds, Plan, Request
 from .recent import Loaded
 from .repeats import Repeats
@@ -280,6 +281,7 @@ class Engine:
         cast = await self._casting.cast(row.workspace, settings, first, override)
         speaker, reports = await cast.speaker(first), None
         check_offered(said, speaker.offer)
+        said = await self._true_words(row, said, speaker.offer) if stored else said
         # Awaited before anything of the run is: neither the model nor the store sees what a guardrail blocks.
         if guardrails := guarding(settings, speaker.agent):
             reports = await self.guards.check(guardrails, texts_of([*unanswered(kept), *inputs]))
@@ -306,6 +308,19 @@ class Engine:
         run = Run(plan, journal, self._upstream, ids=self._ids, clock=self._clock, bounds=self._bounds)
         self._supervisor.carry(run, loaded, stored=stored)
         return await self._repeats.begun(run, repeat, stream=plan.stream)
+
+    async def _true_words(self, row: ConversationRow, said: Sequence[Word], offer: Offer) -> Sequence[Word]:
+        """Take a denial that comes too late for none: a run that failed has made the call, and that is what is told."""
+        found = list[Word]()
+        for word in said:
+            (call,) = taken_up([word._replace(allowed=True)])
+            if not word.allowed and offer.runs(call):
+                made = await self._store.recorded(row.workspace, row.id, f"{WAITED}{word.call.id}")
+                late = made is not None and (made.result is not None or not offer.served[call.name].repeatable)
+                found.append(word._replace(allowed=late))
+            else:
+                found.append(word)
+        return found
 
     def _check_serving(self) -> None:
         if self._supervisor.stopping:

@@ -341,6 +341,10 @@ class Store(AgentStore, Protocol):
         """
         ...
 
+    async def recorded(self, workspace: str, conversation_id: str, reservation: str) -> Recorded | None:
+        """Return what is known of a reserved call; None: it was not made since its conversation's head moved."""
+        ...
+
     def settle(self, key: RunKey, reservation: str, result: bytes) -> Awaitable[None]:
         """Note durably what a reserved call came to; this outlives a failed run."""
         ...

@@ -180,6 +180,10 @@ class SQLiteStore:
         """Note that a tool is about to be called; see `Store.reserve`."""
         return self._writer.submit(lambda db: rows.reserve(db, key, call))
 
+    async def recorded(self, workspace: str, conversation_id: str, reservation: str) -> Recorded | None:
+        """Return what is known of a call; see `Store.recorded`."""
+        return await self._read(lambda db: rows.recorded(db, workspace, conversation_id, reservation))
+
     def settle(self, key: RunKey, reservation: str, result: bytes) -> Awaitable[None]:
         """Note what a call came to; see `Store.settle`."""
         return self._writer.submit(lambda db: rows.settle(db, key, reservation, result))

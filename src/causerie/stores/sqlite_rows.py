@@ -200,13 +200,18 @@ def reserve(db: sqlite3.Connection, key: RunKey, call: Reservation) -> Recorded 
     """Note that a tool is about to be called; see `Store.reserve`."""
     _check_right(db, key)
     query = {"workspace": key.workspace, "id": key.conversation_id, "key": call.key}
-    if found := db.execute(SQL["reserved"], query).fetchone():
-        state, result = found
-        return Recorded(result if state == "settled" else None)
+    if found := recorded(db, key.workspace, key.conversation_id, call.key):
+        return found
     db.execute(SQL["reserve"], {
         **query, "run_id": key.run_id, "tool": call.tool, "arguments": call.arguments, "now": now(),
     })  # fmt: skip
     return None
+
+
+def recorded(db: sqlite3.Connection, workspace: str, conversation_id: str, key: str) -> Recorded | None:
+    """Return what is known of a call; see `Store.recorded`."""
+    found = db.execute(SQL["reserved"], {"workspace": workspace, "id": conversation_id, "key": key}).fetchone()
+    return Recorded(found[1] if found[0] == "settled" else None) if found else None
 
 
 def settle(db: sqlite3.Connection, key: RunKey, reservation: str, result: bytes) -> None:
