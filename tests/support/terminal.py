@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -135,7 +136,11 @@ def drawn(raw: str) -> list[str]:
 
 
 def _control() -> None:
-    """Make standard input the terminal that signals come from."""
+    """Make standard input the terminal that signals come from, and Ctrl-C mean what it means there.
+
+    Whoever runs the tests in the background has it ignored, and children inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
