@@ -28,7 +28,7 @@ class Beta:
 
 
 class Mistral:
-    """A client of one server. It can be shared by threads, and its async side by the tasks of one loop.
+    """A client of one server. It can be shared by threads, and by the tasks of any event loop.
 
     Attributes:
         beta: the conversations, as `beta.conversations`, and the agents, as `beta.agents`.
@@ -87,5 +87,5 @@ class Mistral:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the connections of the async methods."""
+        """Close the connections of the async methods in this loop."""
         await self.connection.close_async()
