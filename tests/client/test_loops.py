@@ -19,9 +19,7 @@ async def said(mistral: Mistral) -> str:
     return (await asyncio.wait_for(start, PATIENCE)).conversation_id
 
 
-@pytest.mark.filterwarnings(
-    "ignore:unclosed:ResourceWarning"
-)  # the loops are gone, and nobody closed their connections
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # nobody closed what the loops had open
 def test_a_program_may_run_one_loop_after_another(server_url: str) -> None:
     mistral = Mistral(server_url=server_url)
     assert len({asyncio.run(said(mistral)) for _ in range(3)}) == 3

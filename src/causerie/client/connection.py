@@ -36,7 +36,7 @@ TIMEOUT_MS = 300_000
 
 
 class Connection:
-    """The settings of a client, and its HTTP clients: one for threads, one for each event loop, made when first used."""
+    """The settings of a client, and its HTTP clients: one for threads, one per event loop, each made when needed."""
 
     def __init__(
         self,
