@@ -216,6 +216,12 @@ class InvalidRequest(APIError):
         """The same list as objects."""
         return HTTPValidationErrorData([ValidationError.of(one) for one in self.detail])
 
+    def __str__(self) -> str:
+        """Begin with the field, unless the message names it."""
+        said = super().__str__()
+        named = len(self.loc) < 2 or str(self.loc[-1]) in self.message  # it begins with "body" or "query"
+        return said if named else f"{'.'.join(map(str, self.loc[1:]))}: {said}"
+
     def tell(self, detail: list[dict[str, Any]]) -> None:
         """Take over what a server said; its first point is the one that this error is about."""
         self._told, first = detail, detail[0]

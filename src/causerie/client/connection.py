@@ -22,7 +22,7 @@ from .streams import EventStream, EventStreamAsync, opened, opened_async
 from .wire import AsyncHttpClient, Course, HttpClient, Prepared, Steps, pull, pull_async
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
+    import asyncio
 
 R = TypeVar("R")
 ApiKey = str | Callable[[], str | None] | None
@@ -53,7 +53,7 @@ class Connection:
         self._api_key, self._base = api_key, base
         self._http, self._own = client, client is None
         self._http_async = async_client
-        self._of_loops: dict[AbstractEventLoop, AsyncHttpClient] = {}
+        self._of_loops: dict[asyncio.AbstractEventLoop, AsyncHttpClient] = {}
         self._retries = retries if isinstance(retries, RetryConfig) else None
         self._timeout_ms = timeout_ms
         self._log = log or _log_of_the_environment()
@@ -144,7 +144,7 @@ class Connection:
             return self._of_loops[loop]
 
 
-def _loop() -> AbstractEventLoop:
+def _loop() -> asyncio.AbstractEventLoop:
     import asyncio  # noqa: PLC0415  # who comes here has it; the sync side does without
 
     return asyncio.get_running_loop()

@@ -98,8 +98,15 @@ def _reading(kind: Any) -> Reading[Any] | None:
     return None if kind is None else Reading(kind)
 
 
-def filled(path: str, **parts: str) -> str:
-    """Fill in a path; what is filled in cannot reach out of its segment."""
+def filled(path: str, **parts: Any) -> str:
+    """Fill in a path; what is filled in cannot reach out of its segment.
+
+    Raises:
+        TypeError: a part is no text.
+    """
+    for name, part in parts.items():
+        if not isinstance(part, str):
+            raise TypeError(f"{name} is text, not {part!r}.")
     return path.format(**{name: _DOTS.get(part) or quote(part, safe="") for name, part in parts.items()})
 
 
