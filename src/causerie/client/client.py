@@ -60,7 +60,7 @@ class Mistral:
             async_client: that of the async methods, likewise.
             retry_config: whether requests are sent again, where a call does not say.
             timeout_ms: the longest wait for the connection and for each piece of an answer; 5 minutes.
-            debug_logger: is told what goes over the wire.
+            debug_logger: is told of each request, and of the status of its answer.
         """
         self.connection = Connection(
             api_key=api_key, base=base_url(server, server_url, url_params), client=client, async_client=async_client,

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from causerie.errors import SettingsError
 from causerie.ids import Ids
-from causerie.types.base import UNSET
 from causerie.version import VERSION
 
 from .exchange import Connected, Logger, answered, streamed
 from .place import ConversationEvents
 from .request import Call, Retries
-from .retries import RetryConfig
 from .streams import EventStream, EventStreamAsync, opened, opened_async
 from .wire import AsyncHttpClient, Course, HttpClient, Prepared, Steps, pull, pull_async
 
@@ -54,8 +52,8 @@ class Connection:
         self._http, self._own = client, client is None
         self._http_async = async_client
         self._of_loops: dict[asyncio.AbstractEventLoop, AsyncHttpClient] = {}
-        self._retries = retries if isinstance(retries, RetryConfig) else None
-        self._timeout_ms = timeout_ms
+        self._retries = retries
+        self._timeout_ms = TIMEOUT_MS if timeout_ms is None else timeout_ms
         self._log = log or _log_of_the_environment()
         self._ids = Ids()
         self._keeps_keys: set[str] = set()
@@ -95,16 +93,13 @@ class Connection:
             await http.aclose()
 
     def _answered(self, call: Call[R]) -> Steps[R | None]:
-        return answered(self._prepared(call, stream=False), call, self._config(call), self._log)
+        prepared = self._prepared(call, stream=False)
+        return answered(prepared, call, call.options.retrying(self._retries), self._log)
 
     def _streamed(self, call: Call[object]) -> tuple[Connected, Course[ConversationEvents]]:
         base = call.options.server_url or self._base
         place = Connected(self._prepared(call, stream=True), base, self._keeps_keys, call.follows)
-        return place, Course(streamed(place, self._config(call), self._log))
-
-    def _config(self, call: Call[object]) -> RetryConfig | None:
-        own = call.options.retries
-        return self._retries if own is UNSET else own if isinstance(own, RetryConfig) else None
+        return place, Course(streamed(place, call.options.retrying(self._retries), self._log))
 
     def _prepared(self, call: Call[object], *, stream: bool) -> Prepared:
         options = call.options
@@ -119,9 +114,8 @@ class Connection:
         if call.follows is not None and call.follows[2]:
             headers["last-event-id"] = call.follows[2]
         headers |= {name.lower(): value for name, value in (options.http_headers or {}).items()}
-        timeout = next((ms for ms in (options.timeout_ms, self._timeout_ms) if ms is not None), TIMEOUT_MS)
         url = call.target(options.server_url or self._base)
-        return Prepared(call.operation.method, url, headers, content, timeout / 1000, stream)
+        return Prepared(call.operation.method, url, headers, content, options.seconds(self._timeout_ms), stream)
 
     def _sync(self) -> HttpClient:
         with self._making:

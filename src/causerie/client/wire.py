@@ -63,7 +63,7 @@ class Prepared(NamedTuple):
     url: str
     headers: dict[str, str]
     content: bytes | None
-    timeout: float
+    timeout: float | None
     stream: bool
 
     def request(self, http: HttpClient | AsyncHttpClient) -> httpx.Request:
