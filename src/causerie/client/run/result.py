@@ -91,7 +91,8 @@ class RunResult(Generic[T]):
         """Take what one turn brought."""
         self.entries += outputs
         self.turns += 1
-        self.inputs, self.results, self.confirmations = None, [], []
+        self.inputs = None
+        self.results, self.confirmations = [], []
         self.waiting = [one for one in outputs if isinstance(one, FunctionCallEntry)]
         total = self.usage
         total.prompt_tokens += usage.prompt_tokens
