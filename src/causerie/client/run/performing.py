@@ -57,9 +57,8 @@ def in_a_loop(work: Coroutine[object, object, T]) -> T:
     """Do async work from sync code, which may itself stand in somebody's running loop; interrupted, it is cancelled."""
     stop: Future[None] = Future()
     with ThreadPoolExecutor(1, thread_name_prefix="functions") as thread:
-        done = thread.submit(contextvars.copy_context().run, asyncio.run, _stoppable(work, stop))
         try:
-            return done.result()
+            return thread.submit(contextvars.copy_context().run, asyncio.run, _stoppable(work, stop)).result()
         except BaseException:
             stop.set_result(None)
             raise
