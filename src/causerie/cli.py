@@ -1,4 +1,4 @@
-"""The command line: reads what was asked for, hands it to `build`, and says in one line what went wrong.
+"""The command line: reads what was asked for, hands it to `build` and `serving`, and says in one line what went wrong.
 
 No setting is declared here: flags come from the table in `settings`.
 """
@@ -21,7 +21,7 @@ from causerie.settings import CONFIG, CONFIG_VARIABLE, SETTINGS, Settings, load
 from causerie.version import VERSION
 
 with without("rich"):  # structlog takes it where it finds it, to draw tracebacks that nobody asks a server for
-    from causerie import build
+    from causerie import build, serving
 
 FAULTY = 1
 REFUSED = 2
@@ -141,7 +141,7 @@ def serve(config: str | None, **flags: Any) -> None:
     """Read the settings and serve until told to stop."""
     settings = load(flags, config)
     try:
-        build.serve(settings)
+        serving.serve(settings)
     except OSError as error:
         raise click.ClickException(_sentence(error, settings)) from error
 

@@ -40,7 +40,9 @@ def test_what_is_piped_in_is_said(piped: Piped, model: Script) -> None:
 def test_a_conversation_goes_on_from_one_command_to_the_next(piped: Piped, model: Script) -> None:
     first = piped("--message", "One", "--instructions", "Be brief.")
     conversation = first.stderr.strip(")\n").rpartition(", ")[2]
-    assert piped("--conversation", conversation, said="Two").stdout == "Answer 2\n"
+    second = piped("--conversation", conversation, said="Two")
+    assert second.stdout == "Answer 2\n"
+    assert conversation not in second.stderr  # it is known, and not new
     contents = [message["content"] for message in model.last.messages]
     assert contents == ["Be brief.", "One", "Answer 1", "Two"]
     listed = piped("--list")

@@ -14,6 +14,7 @@ from tests.support.spawned import environment
     ("module", "left_out"),
     [
         ("causerie.client", {"httpx2", "asyncio", "aiohttp", "sqlite3", "click", "rich"}),
+        ("causerie.embedded", {"uvicorn", "starlette", "click", "causerie.server"}),
         ("causerie.cli", {"rich", "pygments", "markdown_it"}),
     ],
 )

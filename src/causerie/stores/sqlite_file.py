@@ -50,9 +50,13 @@ class FileLock:
         except OSError:
             holder = os.read(file, 32).decode().strip() or "unknown"
             os.close(file)
+            advice = (
+                ", which is this one. Go on with the Causerie that has it, or close() that first."
+                if holder == str(os.getpid())
+                else ". Stop that process, or use another database here (a server's is --data)."
+            )
             raise StoreInUse(
-                f"{self._path.with_suffix('')} is open in process {holder}. Stop that process, or use another "
-                "database here (a server's is --data): one SQLite database has one owner."
+                f"{self._path.with_suffix('')} is open in process {holder}{advice} One SQLite database has one owner."
             ) from None
         os.ftruncate(file, 0)
         os.write(file, str(os.getpid()).encode())
