@@ -35,6 +35,7 @@ def test_a_second_interrupt_waits_for_nothing_and_the_next_server_goes_on(tmp_pa
             server.line(r"^Stopping: answers under way have 15 seconds to end\. Ctrl-C does not wait for them\.$")
             os.kill(server.pid, signal.SIGINT)
             assert server.ended() == 0
+        server.line(r"\"event\":\"run\.left\"")
         assert [line for line in server.said if "Traceback" in line] == []
     with causerie(*flags, cwd=tmp_path) as (_, url):
         path = f"{url}/v1/conversations/{started['conversation_id']}/runs/{started['run_id']}"
