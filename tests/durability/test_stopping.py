@@ -40,7 +40,7 @@ def test_a_second_interrupt_waits_for_nothing_and_the_next_server_goes_on(tmp_pa
     with causerie(*flags, cwd=tmp_path) as (_, url):
         path = f"{url}/v1/conversations/{started['conversation_id']}/runs/{started['run_id']}"
         assert httpx2.get(path, timeout=PATIENCE).json()["state"] == "running"
-        httpx2.post(f"{path}/cancel", timeout=PATIENCE)
+        assert httpx2.post(f"{path}/cancel", timeout=PATIENCE).json()["state"] == "cancelled"
 
 
 def test_what_the_http_server_says_is_a_line_like_ours(tmp_path: Path) -> None:
