@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
 
 import click
 import uvicorn
@@ -21,6 +22,9 @@ from causerie.server.app import app
 from causerie.server.call import Options
 from causerie.settings import Settings
 from causerie.tools.base import Toolset
+
+_PATIENCE, _GRACE = 15, 10
+"""Seconds for which a server that is to stop lets answers end, and then runs."""
 
 
 def build_app(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None) -> Starlette:
@@ -46,8 +50,10 @@ def serve(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None) 
     with socket.create_server((settings.host, settings.port), family=family, backlog=2048) as listener:
         config = uvicorn.Config(
             application, loop="uvloop", http="httptools", log_level="warning", access_log=False, server_header=False,
-            date_header=False, timeout_graceful_shutdown=15, lifespan="off", proxy_headers=False,
+            date_header=False, timeout_graceful_shutdown=_PATIENCE, lifespan="off", proxy_headers=False,
+            log_config=None,
         )  # fmt: skip
+        logs.carry("uvicorn.error")
         server = _Server(config, banner(settings, f"http://{host}:{listener.getsockname()[1]}"))
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(server, listener, engine))
@@ -63,7 +69,7 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine
     try:
         await server.serve(sockets=[listener])
     finally:
-        await engine.close()
+        await engine.close(0 if server.force_exit else _GRACE)
 
 
 def _app(settings: Settings, engine: Engine) -> Starlette:
@@ -77,7 +83,7 @@ def _app(settings: Settings, engine: Engine) -> Starlette:
 
 
 class _Server(uvicorn.Server):
-    """Says that it is ready once it is."""
+    """Says that it is ready once it is, and what it waits for when it is to stop."""
 
     def __init__(self, config: uvicorn.Config, ready: str) -> None:
         super().__init__(config)
@@ -95,3 +101,8 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             click.echo(self._ready)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit and self.server_state.tasks:
+            click.echo(f"Stopping: answers under way have {_PATIENCE} seconds to end. Ctrl-C does not wait for them.")
+        super().handle_exit(sig, frame)

@@ -117,7 +117,7 @@ def test_an_agent_is_asked_instead_of_a_model(piped: Piped) -> None:
     ("flags", "code", "words"),
     [
         (["--conversation", "conv_none"], 1, "(status 404, code 3404, correlation id "),
-        (["--url", "http://127.0.0.1:9"], 1, "error: POST http://127.0.0.1:9/v1/conversations was not answered"),
+        (["--url", "http://127.0.0.1:9"], 1, "Connection refused. Is a server there?\n"),
         (["--data", "data"], 2, "causerie: --data is about a conversation in this process, --url about a server"),
     ],
 )
@@ -126,6 +126,14 @@ def test_what_a_server_says_is_said(piped: Piped, flags: list[str], code: int, w
     assert (done.returncode, done.stdout) == (code, "")
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("where", ["in process"], indirect=True)
+def test_a_file_is_no_folder_for_a_database(piped: Piped, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+    done = piped("-m", "Hello.", "--data", "taken")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("causerie: taken cannot be the database's folder (File exists): it has to be a ")
 
 
 @pytest.mark.parametrize("where", ["in process"], indirect=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -38,6 +39,7 @@ class Terminal:
         """Start it."""
         self.raw = ""
         self._seen = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         self._process = subprocess.Popen(
@@ -104,7 +106,7 @@ class Terminal:
             data = os.read(self._ours, 65536) if ready else b""
         except OSError:  # what Linux says when the other end is closed
             return False
-        self.raw += data.decode(errors="replace")
+        self.raw += self._decoder.decode(data)  # readline writes byte by byte, and one read may end within a sign
         return bool(data)
 
 

@@ -102,6 +102,8 @@ def test_version(say: Callable[..., Said]) -> None:
         (["serve", "--port"], "--port"),
         (["serve", "extra"], "extra"),
         (["sreve"], "'serve'"),
+        (["sreve"], "`causerie --help` says what there is."),
+        (["check"], "Missing argument 'FILE|DIR'. `causerie check --help` says what there is."),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(

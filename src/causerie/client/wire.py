@@ -24,6 +24,13 @@ def breakage() -> type[httpx.RequestError]:
     return httpx2.RequestError
 
 
+def no_connection() -> type[httpx.RequestError]:
+    """Return what a server that is not there looks like."""
+    import httpx2  # noqa: PLC0415  # see above
+
+    return httpx2.ConnectError
+
+
 class HttpClient(Protocol):
     """What is used of an `httpx2.Client`."""
 

@@ -43,7 +43,10 @@ class FileLock:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise StoreUnavailable(f"The database's folder cannot be written: {error}.") from error
+            raise StoreUnavailable(
+                f"{self._path.parent} cannot be the database's folder ({error.strerror}): it has to be a directory "
+                "that this process may write to. Another one can be named (a server's is --data)."
+            ) from error
         try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
