@@ -82,7 +82,8 @@ real-model: .venvs/real-model/.lock $(GENERATIONS:%=.venvs/mistralai-%/.causerie
 
 # A lock that changed makes its environment from scratch, so that nothing of the old one stays behind.
 define environment
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Causerie needs Python 3.11 or newer, this is " + sys.version)'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "Causerie needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name another: make PYTHON=python3.11 ..." % sys.version_info[:2])'
 	echo "== making $(@D) from $<"
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install -qq --require-virtualenv -r $<

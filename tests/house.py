@@ -22,7 +22,10 @@ MEDIAN_FUNCTION = 10
 
 GROUND = ("errors", "ids", "sse", "version")
 PORTS = ("upstreams", "stores", "tools", "moderation")
-ROOF = ("setting", "settings", "banner", "logs", "build", "apart", "embedded", "chat", "cli", "__main__", "__init__")
+ROOF = (
+    "setting", "settings", "banner", "logs", "build", "serving", "apart", "embedded", "chat", "cli", "__main__",
+    "__init__",
+)  # fmt: skip
 FLOORS = (GROUND, ("types",), PORTS, ("engine",), ("server", "client"), ROOF)
 """From the ground up. A file of the ground or the roof is named itself; elsewhere a room is a folder."""
 
@@ -30,16 +33,16 @@ WHO_NAMES_CONCRETE_CLASSES = "build"
 
 LIBRARIES = {
     "aiohttp": {"upstreams", "tools", "moderation"},
-    "click": {"build", "cli"},
+    "click": {"serving", "cli"},
     "httpx2": {"client"},
     "jsonschema_rs": {"engine"},
     "msgspec": {"types", *PORTS, "engine", "server", "client", *ROOF},
     "rich": {"chat"},
     "sqlite3": {"stores"},
-    "starlette": {"server", "build"},
-    "structlog": {"engine", "server", "build", "logs"},
+    "starlette": {"server", "serving"},
+    "structlog": {"engine", "server", "logs"},
     "subprocess": {"tools"},
-    "uvicorn": {"build"},
+    "uvicorn": {"serving"},
     "yarl": {"upstreams", "tools", "moderation"},  # the URLs of aiohttp
 }
 """Who may use what. A library that is not here may be used by nobody; what the standard library has, by everybody."""

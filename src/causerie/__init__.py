@@ -11,6 +11,11 @@ from typing import Any
 __all__ = ["Causerie"]
 
 
+def __dir__() -> list[str]:
+    """Name `Causerie` before it is loaded, so that it can be completed."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Load `Causerie` when it is first asked for."""
     if name not in __all__:

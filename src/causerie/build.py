@@ -1,29 +1,16 @@
-"""Settings become a running server: the one place that names concrete classes."""
+"""Settings become an engine: the one place that names concrete classes. How it is reached is not known here."""
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import signal
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
-import click
-import uvicorn
-from starlette.applications import Starlette
-
-from causerie import logs
-from causerie.banner import banner
 from causerie.engine.engine import Engine
 from causerie.engine.plan import Bounds
 from causerie.moderation.base import Moderator
 from causerie.moderation.panel import Panel
 from causerie.moderation.pii import Rules
 from causerie.moderation.server import ModerationServer
-from causerie.server.app import app
-from causerie.server.call import Options
 from causerie.settings import MODERATION, PII, REHEARSAL, RULES, ModelRoute, Settings
 from causerie.stores import backup, checkup
 from causerie.stores.sqlite import SQLiteStore
@@ -59,15 +46,6 @@ def build_engine(
         bounds=bounds,
         keep_seconds=settings.keep_run_seconds,
     )
-
-
-def build_app(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None) -> Starlette:
-    """Return the ASGI application that `settings` describe; its lifespan opens and closes everything.
-
-    Args:
-        toolsets: who runs each wire type of server tool, such as ``web_search``.
-    """
-    return _app(settings, build_engine(settings, toolsets=toolsets))
 
 
 def build_upstream(settings: Settings) -> Upstream:
@@ -111,27 +89,6 @@ def build_moderator(settings: Settings) -> Moderator:
     return Panel(rows)
 
 
-def serve(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None) -> None:
-    """Serve until told to stop.
-
-    Raises:
-        OSError: the address cannot be listened on.
-        StoreError: the database cannot be opened.
-    """
-    engine = build_engine(settings, toolsets=toolsets)
-    application = _app(settings, engine)
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    host = f"[{settings.host}]" if family is socket.AF_INET6 else settings.host
-    with socket.create_server((settings.host, settings.port), family=family, backlog=2048) as listener:
-        config = uvicorn.Config(
-            application, loop="uvloop", http="httptools", log_level="warning", access_log=False, server_header=False,
-            date_header=False, timeout_graceful_shutdown=15, lifespan="off", proxy_headers=False,
-        )  # fmt: skip
-        server = _Server(config, banner(settings, f"http://{host}:{listener.getsockname()[1]}"))
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_serve(server, listener, engine))
-
-
 def check(place: str, told: checkup.Told) -> checkup.Findings:
     """Verify the database at `place`, a file or a data directory; see `checkup.check`."""
     return checkup.check(database(place), told)
@@ -145,47 +102,3 @@ def back_up(source: str, target: str, *, force: bool, told: checkup.Told) -> bac
 def database(place: str | Path) -> Path:
     """Return the file of a database at `place`, a file or a data directory; ``:memory:`` is one too."""
     return Path(Settings(data=str(place)).database if Path(place).is_dir() else place)
-
-
-async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine) -> None:
-    # Not the server's lifespan: that would log why the engine cannot be opened, and forget it.
-    await engine.open(adopt=True)
-    # What start-up made stays; looking through it again and again for garbage is a tenth of every turn.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        await engine.close()
-
-
-def _app(settings: Settings, engine: Engine) -> Starlette:
-    logs.configure(settings.log_level)
-    options = Options(
-        max_body_bytes=settings.max_body_bytes,
-        keep_alive_seconds=settings.keep_alive_seconds,
-        on_disconnect=settings.on_disconnect,
-    )
-    return app(engine, options)
-
-
-class _Server(uvicorn.Server):
-    """Says that it is ready once it is."""
-
-    def __init__(self, config: uvicorn.Config, ready: str) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # The inherited one raises the signal again when the server has stopped: before the engine is closed.
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            click.echo(self._ready)

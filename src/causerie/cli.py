@@ -1,4 +1,4 @@
-"""The command line: reads what was asked for, hands it to `build`, and says in one line what went wrong.
+"""The command line: reads what was asked for, hands it to `build` and `serving`, and says in one line what went wrong.
 
 No setting is declared here: flags come from the table in `settings`.
 """
@@ -21,7 +21,7 @@ from causerie.settings import CONFIG, CONFIG_VARIABLE, SETTINGS, Settings, load
 from causerie.version import VERSION
 
 with without("rich"):  # structlog takes it where it finds it, to draw tracebacks that nobody asks a server for
-    from causerie import build
+    from causerie import build, serving
 
 FAULTY = 1
 REFUSED = 2
@@ -66,18 +66,22 @@ has their text and nothing else.
 Every flag but --message and --list is also a variable (--url is CAUSERIE_URL) and a key of {CONFIG}: those of the chat
 stand in its table [chat]. The key of the server is CAUSERIE_API_KEY.
 """
-_CHECK = """Verify a database: FILE, or the one in a data directory DIR.
+_CHECK = """Verify a database: a FILE, or the one in a data directory DIR.
 
 \b
     causerie check causerie-data
+
 It only reads, and a server may go on beside it. It sees that the file is whole, and that what is stored makes sense,
 entry by entry. It prints a line for each fault and exits with 1; with 0 where there is none, with 2 where nothing can
 be read.
 """
-_BACKUP = """Copy a database while it is used: SOURCE and TARGET are files, or directories that have or get one.
+_BACKUP = """Copy a database, also while it is used.
+
+SOURCE and TARGET are files, or directories that have or get one:
 
 \b
     causerie backup causerie-data backups/monday.db
+
 The copy is the state of one moment. It is on disk, and verified as `causerie check` does it, before it gets its name.
 Where that finds faults the copy is left as TARGET.partial, and the exit code is 1.
 """
@@ -91,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = causerie.main(arguments, prog_name="causerie", standalone_mode=False)
+    except click.UsageError as error:
+        return _refuse(_with_help(error))
     except click.ClickException as error:
         return _refuse(error.format_message())
     except CauserieError as error:
@@ -98,6 +104,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _with_help(error: click.UsageError) -> str:
+    where = f" `{error.ctx.command_path} --help` says what there is." if error.ctx else ""
+    return error.format_message() + where
 
 
 def _refuse(message: str) -> int:
@@ -131,7 +142,9 @@ def _option(setting: Setting, flag: str) -> Callable[[Do], Do]:
     return click.option(flag, setting.name, metavar=setting.kind.metavar, help=setting.sentence + known)
 
 
-_config = click.option("--config", metavar="FILE", help=f"The file. [{CONFIG_VARIABLE}, else {CONFIG} if there is one]")
+_config = click.option(
+    "--config", metavar="FILE", help=f"File of settings. [{CONFIG_VARIABLE}, else {CONFIG} if there is one]"
+)
 
 
 @causerie.command(help=_SERVE, context_settings=_WIDE)
@@ -141,7 +154,7 @@ def serve(config: str | None, **flags: Any) -> None:
     """Read the settings and serve until told to stop."""
     settings = load(flags, config)
     try:
-        build.serve(settings)
+        serving.serve(settings)
     except OSError as error:
         raise click.ClickException(_sentence(error, settings)) from error
 

@@ -113,6 +113,8 @@ def _settings(path: str | Path | None, settings: Settings | None, **given: str |
     """Put what was given beside `settings` over them."""
     api_key = given.pop("api_key")
     over: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if settings is not None and not isinstance(settings, Settings):
+        raise TypeError("settings is a causerie.settings.Settings; load() there reads one from a file and variables.")
     if settings is None and path is None:
         over["data"] = MEMORY
     if api_key is None and settings is None:

@@ -216,6 +216,11 @@ class InvalidRequest(APIError):
         """The same list as objects."""
         return HTTPValidationErrorData([ValidationError.of(one) for one in self.detail])
 
+    def __str__(self) -> str:
+        """Begin with the path to the field, unless the message names it whole."""
+        said, where = super().__str__(), ".".join(map(str, self.loc[1:]))  # it begins with "body" or "query"
+        return said if where in self.message else f"{where}: {said}"
+
     def tell(self, detail: list[dict[str, Any]]) -> None:
         """Take over what a server said; its first point is the one that this error is about."""
         self._told, first = detail, detail[0]

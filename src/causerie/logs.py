@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 
@@ -26,6 +27,12 @@ def configure(level: str) -> None:
     )
 
 
+def carry(name: str) -> None:
+    """Write what a library says to the logger `name` as lines like ours."""
+    logger = logging.getLogger(name)
+    logger.handlers, logger.propagate = [_Carrier()], False
+
+
 def embed() -> None:
     """Leave the lines to the program that the engine is part of: to its structlog, else to its `logging`."""
     if structlog.is_configured():
@@ -40,6 +47,16 @@ def embed() -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # the program may still say how it wants them
     )
+
+
+class _Carrier(logging.Handler):
+    """Carries lines over. That an answer is broken off when the server stops is meant, and has no traceback."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        broken_off = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+        if not broken_off:
+            line = structlog.get_logger()
+            line.log(record.levelno, "http", message=record.getMessage(), exc_info=record.exc_info or False)
 
 
 def _line(_: object, __: str, event: EventDict) -> bytes:

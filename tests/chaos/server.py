@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from causerie import build
+from causerie import build, serving
 from causerie.engine.engine import Engine
 from causerie.errors import CauserieError
 from causerie.settings import Settings
@@ -68,7 +68,7 @@ def main(data: str, upstream: str, effects: str, beat_seconds: str, keep_seconds
             keep_run_seconds=float(keep_seconds),
         )  # fmt: skip
         try:
-            build.serve(settings, toolsets={WIRE_TYPE: toolset})
+            serving.serve(settings, toolsets={WIRE_TYPE: toolset})
         except CauserieError as error:
             sys.exit(error.message)
 

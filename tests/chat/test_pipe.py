@@ -40,7 +40,9 @@ def test_what_is_piped_in_is_said(piped: Piped, model: Script) -> None:
 def test_a_conversation_goes_on_from_one_command_to_the_next(piped: Piped, model: Script) -> None:
     first = piped("--message", "One", "--instructions", "Be brief.")
     conversation = first.stderr.strip(")\n").rpartition(", ")[2]
-    assert piped("--conversation", conversation, said="Two").stdout == "Answer 2\n"
+    second = piped("--conversation", conversation, said="Two")
+    assert second.stdout == "Answer 2\n"
+    assert conversation not in second.stderr  # it is known, and not new
     contents = [message["content"] for message in model.last.messages]
     assert contents == ["Be brief.", "One", "Answer 1", "Two"]
     listed = piped("--list")
@@ -115,7 +117,7 @@ def test_an_agent_is_asked_instead_of_a_model(piped: Piped) -> None:
     ("flags", "code", "words"),
     [
         (["--conversation", "conv_none"], 1, "(status 404, code 3404, correlation id "),
-        (["--url", "http://127.0.0.1:9"], 1, "error: POST http://127.0.0.1:9/v1/conversations was not answered"),
+        (["--url", "http://127.0.0.1:9"], 1, "Connection refused. Is a server there?\n"),
         (["--data", "data"], 2, "causerie: --data is about a conversation in this process, --url about a server"),
     ],
 )
@@ -124,6 +126,14 @@ def test_what_a_server_says_is_said(piped: Piped, flags: list[str], code: int, w
     assert (done.returncode, done.stdout) == (code, "")
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("where", ["in process"], indirect=True)
+def test_a_file_is_no_folder_for_a_database(piped: Piped, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+    done = piped("-m", "Hello.", "--data", "taken")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("causerie: taken cannot be the database's folder (File exists): it has to be a ")
 
 
 @pytest.mark.parametrize("where", ["in process"], indirect=True)

@@ -160,6 +160,20 @@ def test_a_conversation_branches_after_an_entry_or_instead_of_it(talk: Talk, mod
     chat.sees("error: There is no number '7': entries go from 1 to 2")
 
 
+@pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
+def test_a_branch_can_be_thought_better_of(talk: Talk, model: Script, key: str) -> None:
+    chat = talk()
+    chat.sees(PROMPT)
+    exchange(chat, "One", "Answer 1")
+    chat.types("/restart")
+    chat.sees("branch at which entry")
+    chat.presses(key)
+    chat.sees("no branch; the conversation is where it was")
+    chat.sees(PROMPT)
+    exchange(chat, "Two", "Answer 2")
+    assert said(model)[0] == ("user", "One")
+
+
 def test_an_answer_is_tried_again(talk: Talk, model: Script) -> None:
     chat = talk()
     chat.sees(PROMPT)

@@ -175,6 +175,7 @@ def test_a_refused_field_says_which(connect: Callable[..., Side], server_url: st
     (point,) = caught.value.data.detail
     assert point.loc == ["body", "completion_args", "temperature"]
     assert (point.msg, caught.value.loc) == (caught.value.message, tuple(point.loc))
+    assert str(caught.value).startswith(f"completion_args.temperature: {point.msg} (status 422")
 
 
 def test_several_refused_fields_are_all_told() -> None:
@@ -182,10 +183,24 @@ def test_several_refused_fields_are_all_told() -> None:
     error = from_response(422, json.dumps({"detail": points}), {})
     assert isinstance(error, errors.InvalidRequest)
     assert [(point.loc, point.msg) for point in error.data.detail] == [(["body", "a"], "one"), (["body", 0], "two")]
-    assert error.message == "one"
+    assert (error.message, str(error)) == ("one", "a: one")
     plain = from_response(422, '{"detail": []}', {})
     assert isinstance(plain, errors.InvalidRequest)
     assert plain.data.detail[0].msg == plain.message
+
+
+@pytest.mark.parametrize(("operation", "arguments", "blamed"), [
+    ("start", {}, r"Conversations\.start\(\) missing .* 'inputs'"),
+    ("start_stream", {"inputs": "x", "modal": "m"}, r"Conversations\.start\(\) got .* 'modal'"),
+    ("get", {"conversation_id": None}, "conversation_id is text, not None"),
+    ("get_run", {"conversation_id": "conv_1", "run_id": 5}, "run_id is text, not 5"),
+])  # fmt: skip
+def test_what_cannot_be_asked_is_blamed_by_the_name_that_the_caller_knows(
+    connect: Callable[..., Side], operation: str, arguments: dict[str, Any], blamed: str
+) -> None:
+    with canned() as server, pytest.raises(TypeError, match=blamed):
+        connect(server.url).call(operation, **arguments)
+    assert server.asked == []
 
 
 def test_no_server_is_no_answer(connect: Callable[..., Side]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx2
 import pytest
 
 from causerie.client import Mistral
@@ -55,3 +56,15 @@ def test_a_wait_was_cancelled(server_url: str) -> None:
             assert items == [item async for item in await conversations.follow_run_async(**where)]
 
     asyncio.run(asyncio.wait_for(scene(), 20))
+
+
+def test_another_thread_hung_up_while_this_one_was_reading(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Mistral(server_url=server_url) as mistral:
+        stream = mistral.beta.conversations.start_stream(inputs="one two", model="rehearsal")
+
+        def hung_up(_: Next, __: Any) -> bytes | None:
+            stream.close()
+            raise httpx2.ReadError("Bad file descriptor")
+
+        monkeypatch.setattr(Next, "now", hung_up)
+        assert list(stream) == []

@@ -424,7 +424,7 @@ def test_closing_does_not_wait_for_ever(
 def test_one_that_is_let_go_closes_by_itself(tmp_path: Path) -> None:
     causerie = Causerie(tmp_path / "chats.db")
     made = causerie.beta.conversations.start(inputs="x")
-    with pytest.raises(errors.StoreInUse, match="is open in process"):
+    with pytest.raises(errors.StoreInUse, match="which is this one"):
         Causerie(tmp_path / "chats.db")
     thread = causerie.connection.thread
     del causerie
@@ -441,6 +441,8 @@ def test_settings_are_those_of_the_server(
         Causerie(upstream="not a url")
     with pytest.raises(errors.SettingsError, match="dialect"):
         Causerie(settings=Settings(data=str(tmp_path), dialect="vllm"))
+    with pytest.raises(TypeError, match=r"load\(\)"):
+        Causerie(settings={"model": "m"})  # type: ignore[arg-type]
 
     monkeypatch.setenv("CAUSERIE_UPSTREAM_API_KEY", "of the environment")
     with Causerie(upstream=model_server.url, model=model.name) as causerie:

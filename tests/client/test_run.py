@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import dataclasses
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import msgspec
 import pytest
 
-from causerie.client import errors, models, utils
+from causerie.client import Mistral, errors, models, utils
 from causerie.client.run import Function, RunResult
 from causerie.client.run.loop import Plan
 from causerie.client.run.methods import Options
@@ -305,11 +306,14 @@ def test_thoughts_and_files_are_not_text(connect: Connect) -> None:
     ({}, "Give inputs"),
     ({"inputs": "x", "max_turns": 0}, "1 or more"), ({"inputs": "x", "concurrency": 0}, "1 or more"),
     ({"inputs": "x", "resume": RunResult()}, "brings its conversation"), ({"inputs": "x", "surprise": 1}, "surprise"),
+    ({"inputs": "x", "streams": True}, "takes no streams"), ({"inputs": "x", "on_error": "pass"}, "not 'pass'"),
+    ({"resume": {"turns": 1}}, "has no conversation_id, entries"), ({"resume": "{}"}, "JSON text"),
     ({"conversation_id": "conv_1", "resume": {}}, "brings its conversation"),
     ({"inputs": "x", "conversation_id": "conv_1", "model": "m", "tools": []}, "leave model, tools out"),
     ({"resume": RunResult(conversation_id="conv_1"), "name": None}, "leave name out"),
     ({"inputs": "x", "decisions": {"callAAAA1": True}}, "callAAAA1 do not"),
-    ({"inputs": "x", "functions": [print]}, "cannot be passed"), ({"inputs": "x", "output": complex}, "complex"),
+    ({"inputs": "x", "functions": [print]}, "cannot be passed"),
+    ({"inputs": "x", "output": complex}, "complex has no JSON Schema: type"),
     ({"inputs": "x", "functions": [Function(fixed, name="a"), Function(fixed, name="a")]}, "same name"),
 ])  # fmt: skip
 def test_what_makes_no_sense_is_refused_before_anything_is_sent(
@@ -323,6 +327,31 @@ def test_what_makes_no_sense_is_refused_before_anything_is_sent(
 def test_everything_that_a_run_takes_is_declared_for_editors() -> None:
     taken = {one.name for one in dataclasses.fields(Plan)}
     assert set(Options.__annotations__) == taken - {"output", "streams"}
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let it mean what it means at a terminal: whoever runs the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_ends_what_async_functions_do(server_url: str) -> None:
+    cancelled = threading.Event()
+
+    async def nap() -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    with Mistral(server_url=server_url) as mistral, pytest.raises(KeyboardInterrupt):
+        mistral.beta.conversations.run(inputs="/call nap", model="rehearsal", functions=[nap])
+    assert cancelled.wait(PATIENCE)
 
 
 def test_a_held_answer_does_not_hold_the_loop(connect: Connect, url: str, model: Script) -> None:

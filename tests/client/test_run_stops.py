@@ -129,9 +129,28 @@ def test_an_id_may_come_again() -> None:
 
 def test_a_conversation_without_open_calls_has_nothing_to_go_on_with(runner: Runner, model: Script) -> None:
     first = runner.run("Hello.")
-    with pytest.raises(errors.HTTPValidationError, match="Either inputs or tool_confirmations"):
-        runner.run(conversation_id=first.conversation_id)
+    for ended in ({"conversation_id": first.conversation_id}, {"resume": first}):
+        with pytest.raises(errors.RunStopped, match="No call is open"):
+            runner.run(**ended)
     assert len(model.requests) == 1
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_what_was_said_and_not_answered_is_said_again(runner: Runner, model: Script, goes_on: bool) -> None:
+    where: dict[str, Any] = {}
+    if goes_on:
+        where = {"conversation_id": runner.run("Hello.").conversation_id}
+    model.fail(500, "it broke")
+    said = iter([{"role": "user", "content": "Which rate?"}])
+    with pytest.raises(errors.UpstreamError) as caught:
+        runner.run(said, **where)
+    stopped = json.loads(json.dumps(caught.value.run.to_dict()))
+
+    model.calls(RATE)
+    ended = runner.run(resume=stopped, **({} if stopped["conversation_id"] else {"model": model.name}))
+    assert (ended.inputs, runner.called) == (None, ["x"])
+    assert [one.content for one in runner.history(ended) if one.type == "message.input"][-1] == "Which rate?"
+    assert [one["content"] for one in model.last.messages if one["role"] == "user"].count("Which rate?") == 1
 
 
 def test_a_run_has_so_many_turns_and_then_loses_nothing(runner: Runner, model: Script) -> None:

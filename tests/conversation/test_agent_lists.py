@@ -140,6 +140,15 @@ def test_an_agent_is_found_by_what_its_current_version_has(alone: Alone) -> None
     assert [ids(alone.agents.list(metadata={"team": team})) for team in "ab"] == [[], []]
 
 
+@pytest.mark.parametrize("path", ["/v1/conversations", "/v1/agents", "/v1/agents/pages"])
+def test_a_filter_is_nested_no_deeper_than_metadata(raw: Raw, path: str) -> None:
+    for levels, status in ((128, 200), (129, 422), (900, 422), (2000, 422)):
+        text = '{"a":' * levels + "1" + "}" * levels
+        answer = raw.get(f"{path}?metadata={quote(text, safe='')}")
+        assert answer.status == status, levels
+        assert status == 200 or answer.json["detail"][0]["loc"] == ["query", "metadata"]
+
+
 @pytest.mark.requirement("C-261")
 @pytest.mark.parametrize("path", ["/v1/agents", "/v1/agents/pages"])
 def test_the_sdks_placeholder_is_no_filter(alone: Alone, path: str) -> None:

@@ -85,7 +85,7 @@ def test_whether_it_is_in_a_chat_is_said_in_an_update(refused: Refused, raw: Raw
 def test_handoffs_name_agents_that_are_there(sdk: SDK, refused: Refused) -> None:
     other, gone = (sdk.agents.create().id for _ in range(2))
     sdk.agents.delete(agent_id=gone)
-    for unknown in (UNKNOWN, gone, "", "x"):
+    for unknown in (UNKNOWN, gone, "", "x", f"{other}\0x"):
         answers = refused.by(404, {"handoffs": [other, unknown]})
         assert {answer["message"] for answer in answers} == {f"Agent not found: {unknown}, which is among the handoffs"}
     made = sdk.agents.create(handoffs=[other, refused.agent])

@@ -18,8 +18,19 @@ from tests.support.samples import FOREIGN_HISTORY, GET_RATE, user
 from tests.support.scripted import Script, ScriptedServer
 from tests.support.stage import serving
 
-STATUSES = {200, 400, 404, 409, 413, 415, 422}
+STATUSES = {200, 400, 403, 404, 409, 413, 415, 422}
 SIGNED = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}], "closed": True, "signature": "s"}
+GUARDRAILS: list[dict[str, Any]] = [
+    {"block_on_error": True, "moderation_llm_v1": None, "moderation_llm_v2": {
+        "model_name": "MODEL", "custom_category_thresholds": {"law": 0.5, "pii": None}, "ignore_other_categories": True,
+        "action": "block",
+    }},
+]  # fmt: skip
+AGENT: dict[str, Any] = {
+    "model": "MODEL", "name": "n", "instructions": "Be brief.", "description": None, "tools": [GET_RATE],
+    "completion_args": {"temperature": 0.5, "response_format": {"type": "json_object"}}, "guardrails": GUARDRAILS,
+    "handoffs": ["AGENT"], "metadata": {"a": {"b": [1, None]}}, "version_message": "x",
+}  # fmt: skip
 REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("start", {"inputs": "Hello", "model": "MODEL", "stream": True, "store": True, "instructions": "Be brief."}),
     ("start", {"inputs": FOREIGN_HISTORY, "model": "MODEL", "metadata": {"a": {"b": [1, None]}}, "name": "n"}),
@@ -39,6 +50,19 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("append", {"inputs": [], "tool_confirmations": [{"tool_call_id": "a1B2c3D4e", "confirmation": "allow"}]}),
     ("restart", {"from_entry_id": "ENTRY", "inputs": "Again", "metadata": {"a": "b"}, "completion_args": {"top_p": 1}}),
     ("restart", {"from_entry_id": "QUESTION", "stream": True, "store": None, "agent_version": None}),
+    ("start", {"inputs": [
+        {"type": "agent.handoff", "previous_agent_id": "a", "previous_agent_name": "b", "next_agent_id": "c",
+         "next_agent_name": "d"}, user("x"),
+    ], "agent_id": "AGENT", "agent_version": "0", "handoff_execution": "client", "completion_args": {"top_p": 1}}),
+    ("start", {"inputs": "Hello", "model": "MODEL", "guardrails": GUARDRAILS, "stream": True}),
+    ("restart", {"from_entry_id": "ENTRY", "inputs": "Again", "guardrails": GUARDRAILS}),
+    ("hire", AGENT),
+    ("change", AGENT | {"deployment_chat": True}),
+    ("switch", {"version": 0}),
+    ("moderate", {"model": "MODEL", "input": ["Hello", "ada@example.com"], "metadata": None}),
+    ("moderate_chat", {"model": "MODEL", "input": [[
+        {"role": "user", "content": [{"type": "text", "text": "x"}]}, {"role": "assistant", "content": "y"},
+    ]]}),
 ]  # fmt: skip
 WORDS = st.sampled_from([
     *("", "x", "ENTRY", "user", "assistant", "message.input", "function.call", "function.result", "text", "thinking"),
@@ -53,6 +77,7 @@ VALUES = st.recursive(
 KEYS = WORDS | st.sampled_from(
     ["type", "id", "role", "content", "inputs", "store", "stream", "tools", "model", "object"]
 )
+PARAMETERS = st.sampled_from(["page", "page_size", "metadata", "search", "sources", "name"])
 MUTATIONS = ["reword", "reword", "reword", "replace", "drop", "drop", "add", "repeat", "wrap", "rename"]
 Place = tuple[Any, Any]
 
@@ -112,7 +137,14 @@ class Bench:
         made = self.raw.post("/v1/conversations", {"inputs": "One", "model": script.name}).json
         self.path = f"/v1/conversations/{made['conversation_id']}"
         question, answer = self.history(self.path)
+        agents = [self.raw.post("/v1/agents", {"model": script.name, "name": name}).json["id"] for name in "ab"]
+        self._paths = {
+            "start": "/v1/conversations", "append": self.path, "restart": f"{self.path}/restart", "hire": "/v1/agents",
+            "change": f"/v1/agents/{agents[1]}", "switch": f"/v1/agents/{agents[1]}/version",
+            "moderate": "/v1/moderations", "moderate_chat": "/v1/chat/moderations",
+        }  # fmt: skip
         self._names = {
+            b"AGENT": agents[0].encode(),
             b"MODEL": script.name.encode(),
             b"ENTRY": answer["id"].encode(),
             b"QUESTION": question["id"].encode(),
@@ -121,21 +153,21 @@ class Bench:
     def send(self, operation: str, body: bytes) -> Answer:
         for word, name in self._names.items():
             body = body.replace(b'"%b"' % word, b'"%b"' % name)
-        where = {"start": "/v1/conversations", "append": self.path, "restart": f"{self.path}/restart"}[operation]
         self.script.say("{}")  # which has any form that is asked for
-        return self.raw.post(where, body)
+        return self.raw.post(self._paths[operation], body)
 
     def history(self, path: str) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = self.raw.get(f"{path}/history").json["entries"]
         return entries
 
     def stored(self) -> dict[str, bytes]:
-        listed = [one["id"] for one in self.raw.get("/v1/conversations?page_size=1000").json]
-        return {one: self.raw.get(f"/v1/conversations/{one}/history").body for one in listed}
+        paths = [f"/v1/{kind}/{one['id']}" for kind in ("conversations", "agents")
+                 for one in self.raw.get(f"/v1/{kind}?page_size=1000").json]  # fmt: skip
+        return {path: self.raw.get(f"{path}/history" if "conv_" in path else path).body for path in paths}
 
     def tidy(self, before: dict[str, bytes]) -> None:
         for one in self.stored().keys() - before.keys():
-            assert self.raw.delete(f"/v1/conversations/{one}").status == 204
+            assert self.raw.delete(one).status == 204
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +189,7 @@ def test_the_requests_are_good_before_anything_is_done_to_them(
 
 @given(mutant=mutants())
 @settings(
-    max_examples=400, derandomize=True, database=None, deadline=None,
+    max_examples=600, derandomize=True, database=None, deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 def test_no_mutant_gets_a_500_and_none_that_is_refused_is_stored(bench: Bench, mutant: tuple[str, bytes]) -> None:
@@ -178,7 +210,7 @@ def test_no_mutant_gets_a_500_and_none_that_is_refused_is_stored(bench: Bench, m
         assert last["type"] == "conversation.response.done" or last["code"] in STATUSES, last
     elif operation == "append":
         assert answer.json["conversation_id"] == bench.path.rpartition("/")[2]
-    for one in after.keys() - before.keys():
+    for one in [path for path in after.keys() - before.keys() if "conv_" in path]:
         # What was taken is whole: it can be read, goes on, and is accepted again as a foreign history.
         entries = json.loads(after[one])["entries"]
         again = {"inputs": [*entries, user("More")], "model": bench.script.name, "store": False}
@@ -186,8 +218,7 @@ def test_no_mutant_gets_a_500_and_none_that_is_refused_is_stored(bench: Bench, m
     bench.tidy(before)
 
 
-@given(query=st.lists(st.tuples(KEYS | st.sampled_from(["page", "page_size", "metadata"]), VALUES), max_size=3),
-       junk=st.text(max_size=5))  # fmt: skip
+@given(query=st.lists(st.tuples(KEYS | PARAMETERS, VALUES), max_size=3), junk=st.text(max_size=5))
 @settings(
     max_examples=150, derandomize=True, database=None, deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -199,7 +230,8 @@ def test_no_query_gets_a_500(bench: Bench, query: list[tuple[str, Any]], junk: s
 
     asked = "&".join(f"{written(name)}={written(value)}" for name, value in query)
     for text in (asked, asked + quote(junk, safe="=&%"), asked.replace("%", "%%", 1)):
-        answer = bench.raw.get(f"/v1/conversations?{text}")
-        assert answer.status in (200, 422), answer.body
-        assert answer.headers["content-type"] == "application/json"
-        assert isinstance(answer.json, list if answer.status == 200 else dict)
+        for kind in ("conversations", "agents"):
+            answer = bench.raw.get(f"/v1/{kind}?{text}")
+            assert answer.status in (200, 422), answer.body
+            assert answer.headers["content-type"] == "application/json"
+            assert isinstance(answer.json, list if answer.status == 200 else dict)

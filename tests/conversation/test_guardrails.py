@@ -246,6 +246,22 @@ def test_without_a_threshold_the_moderation_itself_says_what_is_too_much(
     assert sdk.start(inputs="My knee", guardrails=[guard(thresholds=thresholds, action="block")]).outputs
 
 
+@pytest.mark.requirement("C-188")
+@pytest.mark.parametrize("others", [dict.fromkeys(V2[1:], 1), None])
+def test_nobody_is_asked_about_what_is_switched_off(
+    sdk: SDK, model: Script, guard: Guard, others: dict[str, float] | None
+) -> None:
+    model.moderations.fail(500)
+    thresholds = {V2[0]: 1, **(others or {})}
+    config = guard(
+        block_on_error=True, thresholds=thresholds, action="block", ignore_other_categories=others is None
+    )  # fmt: skip
+    response = sdk.start(inputs="Hello", guardrails=[config])
+
+    assert as_json(response)["guardrails"] == [{"moderation_llm_v2": {"action": "none", "categories": {}}}]
+    assert model.moderated == []
+
+
 @pytest.mark.requirement("C-189")
 def test_other_categories_can_be_left_alone(sdk: SDK, model: Script, guard: Guard) -> None:
     model.moderations.scores({"sexual": 0.99, "law": 0.2})

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from causerie.engine.speaker import MOST_AGENTS
 from causerie.tools.base import ToolDefinition
 from causerie.types.tools import Tool
 from tests.support.raw import Raw
@@ -156,6 +157,21 @@ def test_as_many_handoffs_as_are_allowed_are_made(serve: Callable[..., str], mod
     model.call("handoff_to_second", {})
     answer = raw.post("/v1/conversations", {"agent_id": first, "inputs": "Hello"})
     assert [output["type"] for output in answer.json["outputs"]] == ["agent.handoff", "message.output"]
+
+
+def test_a_run_looks_up_so_many_agents_and_no_more(raw: Raw, staff: Staff, model: Script) -> None:
+    leaves = [staff.hire(f"leaf {number}") for number in range(MOST_AGENTS - 3)]
+    branches = [staff.hire(f"branch {number}", handoffs=leaves[number::2]) for number in range(2)]
+    root = staff.hire("root", handoffs=branches)
+    answer = raw.post("/v1/conversations", {"agent_id": root, "inputs": "Hello"})
+    assert answer.status == 200, answer.body
+
+    staff.change(branches[0], handoffs=[*leaves[::2], staff.hire("one more")])
+    path = f"/v1/conversations/{answer.json['conversation_id']}"
+    refused = raw.post(path, {"inputs": "More", "stream": True})
+    assert (refused.status, len(model.requests)) == (400, 1)
+    assert "Name fewer agents as handoffs" in refused.json["message"]
+    assert len(raw.get(f"{path}/history").json["entries"]) == 2
 
 
 @pytest.mark.requirement("C-269")

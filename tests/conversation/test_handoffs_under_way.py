@@ -17,7 +17,7 @@ from tests.support.scripted import Script, ScriptedServer
 from tests.support.staff import Staff
 from tests.support.toolset import HeldToolset
 
-from .test_killed import Machine, durable, follow, paths
+from .test_killed import Machine, follow, paths
 
 SEARCHES = [{"type": "web_search"}]
 
@@ -109,7 +109,7 @@ def test_whoever_carries_a_run_on_leaves_its_handoffs_to_the_client(
         model.say("Too late.", before=model.gate())
         asked = meanwhile(raw.post, conversation, {"inputs": "Two", "handoff_execution": "client"})
         model.request(2)
-        durable(raw, conversation, 2)
+        raw.running(conversation)
         model.call("handoff_to_news", {})
         kill()
         assert asked.exception(PATIENCE) is not None

@@ -146,6 +146,33 @@ def test_what_a_complaint_repeats_of_the_answer_has_an_end(raw: Raw, model: Scri
     assert len(model.last.messages[-1]["content"]) < 1000
 
 
+LISTS = [{"type": "array", "items": {"$ref": "#/$defs/tree"}, "minItems": least} for least in (0, 1)]
+RATE = {"type": "object", "properties": {"rate": {"anyOf": [{"$ref": "#/$defs/number"}, {"type": "null"}]}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "said", "problem"),
+    [
+        # There are as many reasons why this does not fit as there are ways down to its end.
+        ({"$defs": {"tree": {"anyOf": LISTS}}, "$ref": "#/$defs/tree"}, "[" * 60 + "1" + "]" * 60, "the schema 'rate'"),
+        ({"$defs": {"number": {"type": "number"}}, **RATE}, BAD, "(at $.rate)"),
+        ({"$defs": {"number": {"$ref": "#/$defs/a~1b"}, "a/b": {"type": "number"}}, **RATE}, BAD, "(at $.rate)"),
+        ({"$defs": {"number": {"$anchor": "n", "type": "number"}}, "properties": {"rate": {"$ref": "#n"}}}, BAD, "fit"),
+    ],
+)
+def test_what_does_not_fit_is_explained_where_that_has_an_end(
+    raw: Raw, model: Script, schema: dict[str, Any], said: str, problem: str
+) -> None:
+    form = FORM | {"json_schema": {"name": "rate", "schema": schema}}
+    for text in (DRAFT, said, said):
+        model.say(text)
+    answer = start(raw, model, completion_args={"response_format": form})
+
+    assert (answer.status, len(model.requests)) == (502, 3)
+    assert problem in model.last.messages[-1]["content"]
+    assert problem in answer.json["message"]
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_what_fits_neither_time_is_an_error_and_leaves_no_trace(raw: Raw, model: Script, streamed: bool) -> None:
     model.say(GOOD)

@@ -187,6 +187,7 @@ def test_a_model_server_that_is_away_is_a_503(
     assert int(refusal.headers["retry-after"]) > 0
     assert (refusal.body["object"], type(refusal.code)) == ("Error", int)
     assert "cannot be reached" in refusal.message
+    assert "See that it runs, and that its base URL is right." in refusal.message
 
     started, failed = sdk.start_stream(inputs="Hello")
     assert (failed.type, failed.code) == ("conversation.response.error", 503)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,8 @@ def test_links_and_headings_in_code_are_none() -> None:
     page = "# One `two`, three\n[a](b.md#c)\n\n```console\n# four\n[d](e)\n```\n"
     assert links(page) == ["b.md#c"]
     assert anchors(page) == {"one-two-three"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_on_a_page_waits_to_be_filled_in(page: Path) -> None:
+    assert re.findall(r"^[A-Z]{4,}$|\bTODO\b|\bTBD\b|\bFIXME\b", page.read_text("utf-8"), re.MULTILINE) == []

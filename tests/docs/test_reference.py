@@ -13,7 +13,7 @@ import pytest
 from starlette.routing import Route
 
 from causerie import cli, errors
-from causerie.build import build_app
+from causerie.serving import build_app
 from causerie.settings import SETTINGS, Settings
 from causerie.types import completion, content, entries, events, requests, responses, tools
 from causerie.types.operations import AGENTS, BY_KEY, OPERATIONS, Operation

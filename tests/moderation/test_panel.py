@@ -72,6 +72,13 @@ def test_the_next_is_asked_for_what_the_first_has_not() -> None:
     assert scored.why == "there is no pii"
 
 
+def test_what_was_not_wanted_is_handed_on_and_asked_of_nobody() -> None:
+    first, second = Judge(0.1, ["law", "pii"]), Judge(0.2, ["health"])
+    panel = Panel({"law": [first], "pii": [first], "health": [first, second]})
+    assert values(panel, "law") == [{"law": 0.1, "pii": 0.1}] * 2
+    assert second.asked == []
+
+
 def test_a_failure_is_not_made_up_for_by_the_next() -> None:
     first, second = Judge(0.1, ["pii"], fails=True), Judge(0.2, ["pii"])
     with pytest.raises(UpstreamTimeout):

@@ -98,8 +98,12 @@ def wide(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "text", [wide("ada@example.com"), wide("4111 1111 1111 1111"), "4111\u00a01111\u00a01111\u00a01111"]
-)
+    "text",
+    [
+        wide("ada@example.com"), wide("4111 1111 1111 1111"), "4111\u00a01111\u00a01111\u00a01111",
+        "jose\u0301@example.com", "4\u0300111 1111\u0315 1111 1\u0334111",
+    ],
+)  # fmt: skip
 def test_other_forms_of_letters_and_digits_are_read_as_the_usual_ones(text: str) -> None:
     assert score(text)[0].flagged
 
@@ -189,6 +193,8 @@ def test_a_rule_is_bounded_by_the_way_it_is_written(rule: pii.Rule) -> None:
         "DE00 ",
         "AA00A ",
         "é",
+        "\u0315\u0300\u0334",  # marks that want to stand in another order
+        "\ufdfa",  # one that stands for eighteen
     ],
 )
 def test_much_of_almost_anything_is_read_to_its_end(piece: str) -> None:

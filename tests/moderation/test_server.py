@@ -101,6 +101,8 @@ def test_every_category_has_its_sources() -> None:
         ({"category_scores": {"law": 0.49}}, Score(0.49, flagged=False)),
         ({"categories": {"law": True}}, Score(1.0, flagged=True)),
         ({"categories": {"law": False}}, Score(0.0, flagged=False)),
+        ({"category_scores": {"law": 0.5, "pii": None}, "categories": {"law": None}}, Score(0.5, flagged=True)),
+        ({"category_scores": {"law": None}, "categories": {"law": True, "pii": None}}, Score(1.0, flagged=True)),
         ({"category_scores": {"law": 1}, "categories": {"law": False}, "flagged": False}, Score(1.0, flagged=False)),
     ],
 )

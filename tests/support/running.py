@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from causerie.build import build_app
+from causerie.serving import build_app
 from causerie.settings import Settings
 from causerie.tools.base import Toolset
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from causerie.build import serve
+from causerie.serving import serve
 from causerie.settings import Settings
 from causerie.tools.base import ToolContext, ToolResult
 

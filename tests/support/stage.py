@@ -13,7 +13,8 @@ from typing import Any
 
 import uvicorn
 
-from causerie import Causerie, build
+from causerie import Causerie
+from causerie import serving as roof
 from causerie.settings import Settings
 from causerie.tools.base import Toolset
 
@@ -29,7 +30,7 @@ def serving(*, toolsets: Mapping[str, Toolset] | None = None, **settings: Any) -
     """Serve an application with these settings, in memory unless they say otherwise; yield its base URL."""
     known = Settings(**({"data": ":memory:"} | settings))
     with Causerie(settings=known, toolsets=toolsets, timeout_ms=int(PATIENCE * 1000)) as causerie:
-        app = build._app(known, causerie.connection.engine)
+        app = roof._app(known, causerie.connection.engine)
         server = Listening(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
         with socket.create_server(("127.0.0.1", 0)) as listener:
             served = causerie.connection.thread.submit(lambda: server.serve(sockets=[listener]), new=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -37,6 +39,7 @@ class Terminal:
         """Start it."""
         self.raw = ""
         self._seen = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         self._process = subprocess.Popen(
@@ -103,7 +106,7 @@ class Terminal:
             data = os.read(self._ours, 65536) if ready else b""
         except OSError:  # what Linux says when the other end is closed
             return False
-        self.raw += data.decode(errors="replace")
+        self.raw += self._decoder.decode(data)  # readline writes byte by byte, and one read may end within a sign
         return bool(data)
 
 
@@ -135,7 +138,11 @@ def drawn(raw: str) -> list[str]:
 
 
 def _control() -> None:
-    """Make standard input the terminal that signals come from."""
+    """Make standard input the terminal that signals come from, and Ctrl-C mean what it means there.
+
+    Whoever runs the tests in the background has it ignored, and children inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

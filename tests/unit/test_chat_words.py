@@ -175,4 +175,4 @@ def test_a_conversation_with_an_agent_is_listed_by_it() -> None:
 
 def test_tools_are_counted() -> None:
     usage = ConversationUsageInfo(prompt_tokens=1, completion_tokens=2, connectors={"web_search": 3})
-    assert words.used(usage) == "1 tokens in, 2 out, web_search 3 times"
+    assert words.used(usage) == "1 token in, 2 out, web_search 3 times"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from causerie import build, cli
+from causerie import cli, serving
 from causerie.banner import banner
 from causerie.errors import SchemaMismatch, SettingsError, StoreInUse
 from causerie.settings import SETTINGS, ModelRoute, Settings
@@ -33,7 +33,7 @@ def clean_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """What would have been served."""
     served: list[Settings] = []
-    monkeypatch.setattr(build, "serve", served.append)
+    monkeypatch.setattr(serving, "serve", served.append)
     return served
 
 
@@ -102,6 +102,8 @@ def test_version(say: Callable[..., Said]) -> None:
         (["serve", "--port"], "--port"),
         (["serve", "extra"], "extra"),
         (["sreve"], "'serve'"),
+        (["sreve"], "`causerie --help` says what there is."),
+        (["check"], "Missing argument 'FILE|DIR'. `causerie check --help` says what there is."),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(
@@ -118,7 +120,7 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
 def test_a_busy_port_is_one_line(say: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        monkeypatch.setattr(build, "serve", lambda settings: socket.create_server((settings.host, settings.port)))
+        monkeypatch.setattr(serving, "serve", lambda settings: socket.create_server((settings.host, settings.port)))
         code, _, err = say("serve", "--port", str(port))
     assert code == 2
     reason = os.strerror(errno.EADDRINUSE)
@@ -128,7 +130,7 @@ def test_a_busy_port_is_one_line(say: Callable[..., Said], monkeypatch: pytest.M
 
 def test_a_folder_that_cannot_be_used_is_named(say: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
     Path("taken").write_text("a file", encoding="utf-8")
-    monkeypatch.setattr(build, "serve", lambda settings: Path(settings.data).mkdir(parents=True))
+    monkeypatch.setattr(serving, "serve", lambda settings: Path(settings.data).mkdir(parents=True))
     code, _, err = say("serve", "--data", "taken/here")
     assert code == 2
     assert err == f"causerie: taken/here: {os.strerror(errno.ENOTDIR)}\n"
@@ -148,7 +150,7 @@ def test_what_the_store_or_the_model_refuses_is_one_line(
     def refuse(_: Settings) -> None:
         raise error
 
-    monkeypatch.setattr(build, "serve", refuse)
+    monkeypatch.setattr(serving, "serve", refuse)
     assert say("serve") == (2, "", f"causerie: {error}\n")
 
 
@@ -156,7 +158,7 @@ def test_an_interrupt_is_not_an_error_of_ours(say: Callable[..., Said], monkeypa
     def interrupt(_: Settings) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build, "serve", interrupt)
+    monkeypatch.setattr(serving, "serve", interrupt)
     code, out, err = say("serve")
     assert (code, out, err.strip()) == (130, "", "")
 
@@ -165,7 +167,7 @@ def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Settings) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(build, "serve", fail)
+    monkeypatch.setattr(serving, "serve", fail)
     with pytest.raises(ZeroDivisionError):
         cli.main(["serve"])
 

@@ -21,7 +21,7 @@ from tests.stores.furnished import furnish
 
 Said = tuple[int, str, str]
 Say = Callable[..., Said]
-OK = "ok: 14 conversations, 51 entries, 1 agent\n"
+OK = "ok: 19 conversations, 79 entries, 1 agent\n"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_faults_are_printed_a_line_each_and_summed_up_aside(data: Path, say: Say
     assert say("check", data) == (
         1,
         f"here/{id_}, entry 4: it is missing\nhere/{id_}, entry 5: it is missing\n",
-        "2 faults in 14 conversations, 51 entries, 1 agent\n",
+        "2 faults in 19 conversations, 79 entries, 1 agent\n",
     )
 
 
@@ -87,7 +87,7 @@ def test_how_far_it_is_goes_to_standard_error(data: Path, say: Say, monkeypatch:
     code, out, err = say("check", data)
     assert (code, out) == (0, OK)
     assert err.startswith("reading every page of data/causerie.db\n")
-    assert re.search(r"^\d+ of 51 entries$", err, re.MULTILINE)
+    assert re.search(r"^\d+ of 79 entries$", err, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_copy_with_faults_does_not_take_the_place_of_a_backup(data: Path, say:
     before = Path("copy.db").read_bytes()
     id_ = damaged(data / "causerie.db")
     code, out, err = say("backup", "--force", data, "copy.db")
-    assert (code, err) == (1, "2 faults in 14 conversations, 51 entries, 1 agent\n")
+    assert (code, err) == (1, "2 faults in 19 conversations, 79 entries, 1 agent\n")
     assert re.match(r"copy\.db\.partial: 0\.\d MB in", out)
     assert f"here/{id_}, entry 4: it is missing\n" in out
     assert Path("copy.db").read_bytes() == before

@@ -106,6 +106,7 @@ def test_the_smallest_instance_is_made(schema: dict[str, Any], instance: Any) ->
         ({"type": "string", "minLength": 10**9}, "too long"),
         ({"type": "string", "format": "date", "maxLength": 3}, "cannot be that short"),
         ({"type": "string", "pattern": "(a+)+b", "minLength": 40}, "the pattern at"),
+        ({"type": "string", "pattern": "("}, "no JSON Schema"),
         ({"type": "integer", "minimum": 3, "maximum": 2}, "between the bounds"),
         ({"type": "number", "exclusiveMinimum": 1, "exclusiveMaximum": 1}, "between the bounds"),
         ({"type": "array", "items": {"type": "null"}, "minItems": 2, "uniqueItems": True}, "only one value"),

@@ -46,7 +46,8 @@ def run(settings: Settings, options: ChatSettings, message: str | None, *, liste
             if listed:
                 return _list(session)
             if inputs is not None:
-                return _once(Chat(session, _screen(), None), options.conversation, inputs)
+                session.conversation_id = options.conversation
+                return _once(Chat(session, _screen(), None), inputs)
             return _talk(session, options, _place(settings, options))
     except (APIError, ConnectionFailed) as error:
         _screen().error(str(error))
@@ -97,8 +98,7 @@ def _opening(settings: Settings, options: ChatSettings) -> Mapping[str, Any]:
     return {name: value for name, value in {**partner, "instructions": options.instructions}.items() if value}
 
 
-def _once(chat: Chat, conversation_id: str | None, inputs: Inputs) -> int:
-    chat.session.conversation_id = conversation_id
+def _once(chat: Chat, inputs: Inputs) -> int:
     chat.say(inputs)
     if chat.session.calls:
         going_on = f"causerie chat --conversation {chat.session.conversation_id}"

@@ -101,7 +101,11 @@ def _restart(chat: Chat, rest: str) -> None:
         raise BadRequest("Nothing was said yet.")
     number, _, text = rest.partition(" ")
     if not number:
-        number, text = _choose(chat, entries)
+        try:
+            number, text = _choose(chat, entries)
+        except (EOFError, KeyboardInterrupt):
+            chat.screen.note("no branch; the conversation is where it was")
+            return
     at = _number(number, len(entries), "entries")
     chat.show(chat.session.branch(entries, at, inputs_of(text.strip()) if text.strip() else None))
 

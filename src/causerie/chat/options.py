@@ -10,8 +10,9 @@ from msgspec.structs import force_setattr, replace
 
 from causerie.errors import SettingsError
 from causerie.setting import Discreet, Kind, check_values, table_of
-from causerie.settings import SETTINGS, Key, Name, Url, base_url, load_table
+from causerie.settings import SETTINGS, Key, Url, base_url, load_table
 
+Id = Annotated[str, Meta(min_length=1), Kind("ID", "some text")]
 Text = Annotated[str, Meta(min_length=1), Kind("TEXT", "some text")]
 
 
@@ -24,8 +25,8 @@ class ChatSettings(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     url: Annotated[Url | None, Meta(description="Server to talk to; without one, all happens in this process.")] = None
     api_key: Annotated[Key | None, Meta(description="The key that `url` is asked with; never a flag.")] = None
-    conversation: Annotated[Name | None, Meta(description="Id of the conversation to go on with.")] = None
-    agent: Annotated[Name | None, Meta(description="Id of the agent to talk to, instead of a model.")] = None
+    conversation: Annotated[Id | None, Meta(description="Id of the conversation to go on with.")] = None
+    agent: Annotated[Id | None, Meta(description="Id of the agent to talk to, instead of a model.")] = None
     instructions: Annotated[Text | None, Meta(description="What the model is told before anybody speaks.")] = None
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from causerie.client import EventStream
+from causerie.client.run.result import open_calls
 from causerie.errors import APIError, BadRequest, CauserieError, from_response
 from causerie.types.base import UNSET, encode
 from causerie.types.entries import (
@@ -72,7 +73,7 @@ class Session:
         self.new()
         self.conversation_id = entity.id
         self._opening = {name: value for name in _KEPT if (value := getattr(entity, name, UNSET)) not in (UNSET, None)}
-        self.calls = open_calls(self.entries())
+        self.calls = self._open_calls()
         return entity
 
     def new(self) -> None:
@@ -173,7 +174,11 @@ class Session:
                 self.cancelled = self.cancelled or isinstance(event, RunCancelledEvent)
                 yield event
         self._failed = None
-        self.calls = open_calls(self.entries()) if called or self.cancelled else []
+        self.calls = self._open_calls() if called or self.cancelled else []
+
+    def _open_calls(self) -> list[FunctionCallEntry]:
+        """Return the calls that want a result of the caller; those that wait for a confirmation are the server's."""
+        return [call for call in open_calls(self.entries()) if call.confirmation_status != "pending"]
 
     def _began(self, event: ResponseStartedEvent) -> None:
         self.conversation_id = event.conversation_id
@@ -190,17 +195,6 @@ class Session:
             self._conversations.cancel_run(conversation_id=conversation_id, run_id=run_id)
         except CauserieError as error:
             self.trouble = error
-
-
-def open_calls(entries: Sequence[Any]) -> list[FunctionCallEntry]:
-    """Return the calls that the caller has to answer: they have no result yet, or wait for a word."""
-    waiting: dict[str, FunctionCallEntry] = {}
-    for entry in entries:
-        if isinstance(entry, FunctionCallEntry) and entry.confirmation_status not in ("allowed", "denied"):
-            waiting[entry.tool_call_id] = entry
-        elif isinstance(entry, FunctionResultEntry):
-            waiting.pop(entry.tool_call_id, None)
-    return [*waiting.values()]
 
 
 def _is_said(entry: Any) -> bool:

@@ -116,5 +116,10 @@ def partner(entity: ConversationEntity) -> str:
 
 def used(usage: ConversationUsageInfo) -> str:
     """Return what a run used."""
-    more = "".join(f", {name} {count} times" for name, count in sorted(given(usage.connectors, {}).items()))
-    return f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out{more}"
+    calls = sorted(given(usage.connectors, {}).items())
+    more = "".join(f", {name} {_counted(count, 'time')}" for name, count in calls)
+    return f"{_counted(usage.prompt_tokens, 'token')} in, {usage.completion_tokens} out{more}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

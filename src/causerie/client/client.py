@@ -28,7 +28,7 @@ class Beta:
 
 
 class Mistral:
-    """A client of one server. It can be shared by threads, and its async side by the tasks of one loop.
+    """A client of one server. It can be shared by threads, and by the tasks of any event loop.
 
     Attributes:
         beta: the conversations, as `beta.conversations`, and the agents, as `beta.agents`.
@@ -60,7 +60,7 @@ class Mistral:
             async_client: that of the async methods, likewise.
             retry_config: whether requests are sent again, where a call does not say.
             timeout_ms: the longest wait for the connection and for each piece of an answer; 5 minutes.
-            debug_logger: is told what goes over the wire.
+            debug_logger: is told of each request, and of the status of its answer.
         """
         self.connection = Connection(
             api_key=api_key, base=base_url(server, server_url, url_params), client=client, async_client=async_client,
@@ -87,5 +87,5 @@ class Mistral:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the connections of the async methods."""
+        """Close the connections of the async methods in this loop."""
         await self.connection.close_async()

@@ -7,19 +7,20 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from causerie.errors import SettingsError
 from causerie.ids import Ids
-from causerie.types.base import UNSET
 from causerie.version import VERSION
 
 from .exchange import Connected, Logger, answered, streamed
 from .place import ConversationEvents
 from .request import Call, Retries
-from .retries import RetryConfig
 from .streams import EventStream, EventStreamAsync, opened, opened_async
 from .wire import AsyncHttpClient, Course, HttpClient, Prepared, Steps, pull, pull_async
+
+if TYPE_CHECKING:
+    import asyncio
 
 R = TypeVar("R")
 ApiKey = str | Callable[[], str | None] | None
@@ -33,7 +34,7 @@ TIMEOUT_MS = 300_000
 
 
 class Connection:
-    """The settings of a client, and its two HTTP clients, each made when it is first used."""
+    """The settings of a client, and its HTTP clients: one for threads, one per event loop, each made when needed."""
 
     def __init__(
         self,
@@ -49,9 +50,10 @@ class Connection:
         """Take the settings."""
         self._api_key, self._base = api_key, base
         self._http, self._own = client, client is None
-        self._http_async, self._own_async = async_client, async_client is None
-        self._retries = retries if isinstance(retries, RetryConfig) else None
-        self._timeout_ms = timeout_ms
+        self._http_async = async_client
+        self._of_loops: dict[asyncio.AbstractEventLoop, AsyncHttpClient] = {}
+        self._retries = retries
+        self._timeout_ms = TIMEOUT_MS if timeout_ms is None else timeout_ms
         self._log = log or _log_of_the_environment()
         self._ids = Ids()
         self._keeps_keys: set[str] = set()
@@ -84,22 +86,20 @@ class Connection:
             self._http = None
 
     async def close_async(self) -> None:
-        """Close the async client, unless it was given."""
-        if self._http_async is not None and self._own_async:
-            await self._http_async.aclose()
-            self._http_async = None
+        """Close the async client of this loop, unless it was given."""
+        with self._making:
+            http = self._of_loops.pop(_loop(), None)
+        if http is not None:
+            await http.aclose()
 
     def _answered(self, call: Call[R]) -> Steps[R | None]:
-        return answered(self._prepared(call, stream=False), call, self._config(call), self._log)
+        prepared = self._prepared(call, stream=False)
+        return answered(prepared, call, call.options.retrying(self._retries), self._log)
 
     def _streamed(self, call: Call[object]) -> tuple[Connected, Course[ConversationEvents]]:
         base = call.options.server_url or self._base
         place = Connected(self._prepared(call, stream=True), base, self._keeps_keys, call.follows)
-        return place, Course(streamed(place, self._config(call), self._log))
-
-    def _config(self, call: Call[object]) -> RetryConfig | None:
-        own = call.options.retries
-        return self._retries if own is UNSET else own if isinstance(own, RetryConfig) else None
+        return place, Course(streamed(place, call.options.retrying(self._retries), self._log))
 
     def _prepared(self, call: Call[object], *, stream: bool) -> Prepared:
         options = call.options
@@ -114,9 +114,8 @@ class Connection:
         if call.follows is not None and call.follows[2]:
             headers["last-event-id"] = call.follows[2]
         headers |= {name.lower(): value for name, value in (options.http_headers or {}).items()}
-        timeout = next((ms for ms in (options.timeout_ms, self._timeout_ms) if ms is not None), TIMEOUT_MS)
         url = call.target(options.server_url or self._base)
-        return Prepared(call.operation.method, url, headers, content, timeout / 1000, stream)
+        return Prepared(call.operation.method, url, headers, content, options.seconds(self._timeout_ms), stream)
 
     def _sync(self) -> HttpClient:
         with self._making:
@@ -127,12 +126,22 @@ class Connection:
             return self._http
 
     def _async(self) -> AsyncHttpClient:
+        if self._http_async is not None:
+            return self._http_async
+        loop = _loop()
         with self._making:
-            if self._http_async is None:
+            if loop not in self._of_loops:  # a connection lives in its loop: in another one it cannot even be closed
                 import httpx2  # noqa: PLC0415  # see wire.py
 
-                self._http_async = cast("AsyncHttpClient", httpx2.AsyncClient(follow_redirects=True))
-            return self._http_async
+                self._of_loops = {one: http for one, http in self._of_loops.items() if not one.is_closed()}
+                self._of_loops[loop] = cast("AsyncHttpClient", httpx2.AsyncClient(follow_redirects=True))
+            return self._of_loops[loop]
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    import asyncio  # noqa: PLC0415  # who comes here has it; the sync side does without
+
+    return asyncio.get_running_loop()
 
 
 _AGENT = f"causerie-python/{VERSION}"

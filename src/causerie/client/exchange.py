@@ -18,7 +18,7 @@ from .place import ConversationEvents, Place
 from .request import Call, filled
 from .retries import RECONNECT, Attempts, RetryConfig
 from .unknown import Reading, UnknownEvent
-from .wire import Close, Next, Pause, Prepared, Read, Send, Step, Steps, breakage
+from .wire import Close, Next, Pause, Prepared, Read, Send, Step, Steps, breakage, no_connection
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -209,7 +209,8 @@ _PASSING = {429, 500, 502, 503, 504}
 
 def _failed(error: httpx.RequestError, prepared: Prepared) -> ConnectionFailed:
     said = str(error) or type(error).__name__
-    return ConnectionFailed(f"{prepared.method} {prepared.url} was not answered: {said}")
+    hint = ". Is a server there?" if isinstance(error, no_connection()) else ""
+    return ConnectionFailed(f"{prepared.method} {prepared.url} was not answered: {said}{hint}")
 
 
 def _event(frame: Frame) -> Event | UnknownEvent:

@@ -18,14 +18,14 @@ from causerie.engine.operations import HEADERS, Asked, Begun, answer
 from causerie.engine.replay import Events
 from causerie.engine.runlog import Numbered
 from causerie.errors import APIError, ConnectionFailed, InvalidRequest, from_response
-from causerie.types.base import UNSET, encode
+from causerie.types.base import encode
 from causerie.types.events import Event
 from causerie.types.requests import OnDisconnect
 
 from .crossing import Cross, EngineThread
 from .place import ConversationEvents, Place
 from .request import Call, Retries
-from .retries import Attempts, RetryConfig
+from .retries import Attempts
 from .streams import EventStream, EventStreamAsync, opened, opened_async
 from .unknown import Reading
 from .wire import Course, Pause, Step, Steps, pull, pull_async
@@ -49,7 +49,7 @@ class LocalConnection:
             StoreError: its store cannot be opened.
         """
         self.engine, self._on_disconnect = engine, on_disconnect
-        self._retries = retries if isinstance(retries, RetryConfig) else None
+        self._retries = retries
         self._timeout_ms = timeout_ms
         self.thread = EngineThread(engine)
         # Whoever lets go of a client without a word leaves its runs time to end; nobody waits for that.
@@ -97,7 +97,7 @@ class LocalConnection:
 
     def _streamed(self, call: Call[object], place: Place) -> Steps[ConversationEvents]:
         reading: _Asking = yield from self._sent(call, self._asked(call, stream=True))
-        more, bite = True, Cross(self.thread, reading.batch, self._seconds(call), new=False)
+        more, bite = True, Cross(self.thread, reading.batch, call.options.seconds(self._timeout_ms), new=False)
         try:
             yield []
             while more:
@@ -117,12 +117,11 @@ class LocalConnection:
 
     def _sent(self, call: Call[Any], asked: Asked) -> Generator[Step, Any, Any]:
         """Ask until there is an answer that stands; return it if it is a good one."""
-        own = call.options.retries
-        attempts = Attempts(self._retries if own is UNSET else own if isinstance(own, RetryConfig) else None)
+        attempts = Attempts(call.options.retrying(self._retries))
         while True:
             asking = _Asking(self.engine, asked)
             try:
-                found = yield Cross(self.thread, asking.open, self._seconds(call), new=True)
+                found = yield Cross(self.thread, asking.open, call.options.seconds(self._timeout_ms), new=True)
             except BaseException:
                 self.thread.post(asking.leave)  # its caller hangs up
                 raise
@@ -149,10 +148,6 @@ class LocalConnection:
             operation=call.operation, path=call.parts, query=parse_qsl(call.asked, keep_blank_values=True),
             body=call.content(stream=stream) or b"", headers=headers, on_disconnect=self._on_disconnect,
         )  # fmt: skip
-
-    def _seconds(self, call: Call[Any]) -> float | None:
-        timeout = next((ms for ms in (call.options.timeout_ms, self._timeout_ms) if ms is not None), None)
-        return None if timeout is None else timeout / 1000
 
 
 class _Asking:

@@ -98,6 +98,8 @@ def streaming_async(
 
 
 def _named(call: F, build: Any, ending: str) -> F:
-    name = build.__name__.lstrip("_") + ending
-    call.__name__, call.__qualname__ = name, f"{build.__qualname__.rpartition('.')[0]}.{name}"
+    group, _, name = build.__qualname__.rpartition(".")
+    build.__qualname__ = f"{group}.{name.lstrip('_')}"  # what Python blames where an argument is missing or unknown
+    call.__qualname__ = build.__qualname__ + ending
+    call.__name__ = call.__qualname__.rpartition(".")[2]
     return call

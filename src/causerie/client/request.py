@@ -33,6 +33,16 @@ class Options(NamedTuple):
     timeout_ms: int | None = None
     http_headers: Mapping[str, str] | None = None
 
+    def retrying(self, otherwise: Retries) -> RetryConfig | None:
+        """Return how the call is made again: as it says, else as its client does."""
+        chosen = otherwise if self.retries is UNSET else self.retries
+        return chosen if isinstance(chosen, RetryConfig) else None
+
+    def seconds(self, otherwise: int | None) -> float | None:
+        """Return the longest wait: as the call says, else as its client does in milliseconds."""
+        milliseconds = otherwise if self.timeout_ms is None else self.timeout_ms
+        return None if milliseconds is None else milliseconds / 1000
+
 
 class Call(Generic[R_co]):
     """One call of one operation."""
@@ -98,8 +108,15 @@ def _reading(kind: Any) -> Reading[Any] | None:
     return None if kind is None else Reading(kind)
 
 
-def filled(path: str, **parts: str) -> str:
-    """Fill in a path; what is filled in cannot reach out of its segment."""
+def filled(path: str, **parts: Any) -> str:
+    """Fill in a path; what is filled in cannot reach out of its segment.
+
+    Raises:
+        TypeError: a part is no text.
+    """
+    for name, part in parts.items():
+        if not isinstance(part, str):
+            raise TypeError(f"{name} is text, not {part!r}.")
     return path.format(**{name: _DOTS.get(part) or quote(part, safe="") for name, part in parts.items()})
 
 

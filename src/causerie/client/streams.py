@@ -74,7 +74,10 @@ class EventStream(_Stream):
         return self._hand_out()
 
     def close(self) -> None:
-        """Hang up. The run goes on unless the server was told otherwise."""
+        """Hang up. The run goes on unless the server was told otherwise.
+
+        Another thread that waits for an event over HTTP meanwhile is woken by the server's next sign of life.
+        """
         self._closed = True
         self._course.close()
         if self._place.response is not None:

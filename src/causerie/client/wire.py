@@ -24,6 +24,13 @@ def breakage() -> type[httpx.RequestError]:
     return httpx2.RequestError
 
 
+def no_connection() -> type[httpx.RequestError]:
+    """Return what a server that is not there looks like."""
+    import httpx2  # noqa: PLC0415  # see above
+
+    return httpx2.ConnectError
+
+
 class HttpClient(Protocol):
     """What is used of an `httpx2.Client`."""
 
@@ -63,7 +70,7 @@ class Prepared(NamedTuple):
     url: str
     headers: dict[str, str]
     content: bytes | None
-    timeout: float
+    timeout: float | None
     stream: bool
 
     def request(self, http: HttpClient | AsyncHttpClient) -> httpx.Request:
@@ -176,12 +183,15 @@ class Course(Generic[T]):
         self._stepping = threading.RLock()  # a stream may be closed by another thread than reads it
         self.answer: Any = None
         self.error: httpx.RequestError | None = None
+        self._closed = False
 
     def go_on(self) -> Step | list[T] | None:
         """Return the next step to take, the next results, or None when there is neither."""
         answer, error = self.answer, self.error
         self.answer = self.error = None
         with self._stepping:
+            if self._closed:  # by another thread, while a step was taken: what came of it is nobody's any more
+                return None
             try:
                 return self._steps.send(answer) if error is None else self._steps.throw(error)
             except StopIteration:
@@ -194,6 +204,7 @@ class Course(Generic[T]):
     def close(self) -> None:
         """Take no further step."""
         with self._stepping:
+            self._closed = True
             self._steps.close()
 
 

@@ -72,7 +72,7 @@ def check_start(
         raise _wrong("agent_version goes with agent_id, which is not given.", "agent_version")
     elif not model:
         raise _wrong(
-            "Give a model or an agent_id: this server has no default model (its operator can set one with --model).",
+            "Give a model or an agent_id: there is no default model (the setting `model`, a server's --model).",
             "model",
         )  # fmt: skip
     check_config(request.guardrails, scored)

@@ -194,7 +194,7 @@ class Guards:
         check_config(guardrails, self.offered)
         wanted = dict[str, set[str]]()
         for check in checks(guardrails):
-            wanted.setdefault(check.config.model_name, set()).update(check.categories)
+            wanted.setdefault(check.config.model_name, set()).update(check.needed)
         answers = await asyncio.gather(*(self._ask(model, texts, row) for model, row in wanted.items()))
         return judge(guardrails, dict(zip(wanted, answers, strict=True)))
 
@@ -204,9 +204,9 @@ class Guards:
             await self._moderator.close()
 
     async def _ask(self, model: str, texts: Sequence[str], categories: Iterable[str]) -> Scored | APIError:
-        if self._moderator is None or not texts:
-            return Scored([])
         request = ModerationRequest(model=model, texts=texts, categories=frozenset(categories))
+        if self._moderator is None or not texts or not request.categories:
+            return Scored([])
         try:
             return await self._moderator.score(request)
         except (BadRequest, RateLimited, UpstreamError) as error:

@@ -17,6 +17,7 @@ from causerie.types.base import encode
 from causerie.types.moderation import ChatModerationRequest, ClassificationRequest
 from causerie.types.operations import AGENTS, Operation
 from causerie.types.requests import (
+    MAX_DEPTH,
     AppendRequest,
     FollowRequest,
     ListRequest,
@@ -27,6 +28,7 @@ from causerie.types.requests import (
     StartRequest,
     decode_query,
     decode_request,
+    too_deep,
 )
 from causerie.types.responses import BaseModelCard, ModelCapabilities, ModelList, RunList
 
@@ -172,6 +174,10 @@ def _lists(kind: type) -> frozenset[str]:
 
 
 def _metadata(text: str) -> dict[str, Any] | None:
+    if text.lstrip().startswith("{") and too_deep(text.encode(errors="replace")):
+        raise InvalidRequest(
+            f"The filter is nested more than {MAX_DEPTH} levels deep, as no metadata is.", loc=("query", "metadata")
+        )
     try:
         found = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

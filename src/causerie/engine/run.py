@@ -386,7 +386,7 @@ class Run:
     def _report(self, outcome: Outcome | CauserieError) -> None:
         event = "run.done"
         if isinstance(outcome, CauserieError):
-            event = "run.failed"
+            event = "run.left" if self.abandoned else "run.failed"
         elif outcome.cancelled:
             event = "run.cancelled"
         log.info(

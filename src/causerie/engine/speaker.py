@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from causerie.errors import InvalidRequest, NotFound
+from causerie.errors import BadRequest, InvalidRequest, NotFound
 from causerie.tools.base import Toolset
 from causerie.types.agents import Agent
 from causerie.types.base import UNSET, UnsetType
@@ -22,6 +22,8 @@ from .conversation import ConversationSettings
 from .offer import Offer, offer
 
 DEMANDS = ("any", "required")
+MOST_AGENTS = 256
+"""How many agents a run looks up at most: each is a read before the run begins, and part of what is stored of it."""
 
 
 class Speaker(NamedTuple):
@@ -105,12 +107,18 @@ class Casting:
 
         Raises:
             NotFound: `first` is not there, or not in that version.
+            BadRequest: it leads to more agents than a run looks up.
         """
         found, seen = dict[str, Agent](), set[str]()
         waiting = [] if first is None else [first]
         for agent_id in waiting:  # it grows while it is read
             if agent_id in seen:
                 continue
+            if len(seen) == MOST_AGENTS:
+                raise BadRequest(
+                    f"From the agent {first} on a run could come to more than {MOST_AGENTS} agents, and looks up no "
+                    "more. Name fewer agents as handoffs."
+                )
             seen.add(agent_id)
             version = settings.agent_version if agent_id == settings.agent_id else None
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
+from typing import Any
 
 import jsonschema_rs
 import msgspec
@@ -28,6 +29,8 @@ _REPAIR = (
     "Answer again with JSON that fits the schema, and with nothing else."
 )
 _LONGEST = 500  # characters of what a message repeats of the answer
+_MOST_PARTS = 2_000  # of a schema, as far as one says what in an answer does not fit
+_OTHER_REFERENCES = ("$dynamicRef", "$recursiveRef")
 # A pattern that needs more steps than this was not made to be matched.
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000)
 
@@ -43,10 +46,9 @@ class Form:
         """
         schema = wanted.json_schema if wanted.type == "json_schema" else None
         self.name = f"the schema '{schema.name}'" if schema else "a JSON object"
+        self._schema: dict[str, Any] = schema.schema if schema else {"type": "object"}
         try:
-            self._validator = jsonschema_rs.validator_for(
-                schema.schema if schema else {"type": "object"}, offline=True, pattern_options=_PATTERNS
-            )
+            self._validator = jsonschema_rs.validator_for(self._schema, offline=True, pattern_options=_PATTERNS)
         except ValueError as error:
             where = "/".join(map(str, getattr(error, "instance_path", ())))
             raise InvalidRequest(
@@ -69,11 +71,14 @@ class Form:
         except (msgspec.DecodeError, RecursionError):
             return "it is not JSON"
         try:
-            error = next(iter(self._validator.iter_errors(plain)), None)
+            if self._validator.is_valid(plain):
+                return None
+            explained = _can_be_explained(self._schema)
+            error = next(iter(self._validator.iter_errors(plain)), None) if explained else None
         except ValueError as trouble:  # nested deeper than anybody meant
             return f"it cannot be checked ({trouble})"
         if error is None:
-            return None
+            return f"it does not fit {self.name}"
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
         told = error.message if len(error.message) <= _LONGEST else error.message[:_LONGEST] + "…"
         return f"{told} (at ${where})"
@@ -163,6 +168,38 @@ async def _finished(upstream: Upstream, request: ModelRequest, form: Form, again
         f"The model's answer does not fit {form.name}, nor did its second attempt: {problem}. "
         "History is as it was before."
     )
+
+
+def _can_be_explained(schema: dict[str, Any]) -> bool:
+    """Whether a schema with every reference written out is not large, and does not hold itself.
+
+    Whether an answer fits is found out once for each of its places; why not, once for each way to come there.
+    """
+    read, waiting = 0, list[tuple[Any, tuple[str, ...]]]([(schema, ())])
+    while waiting:
+        read += 1
+        part, within = waiting.pop()
+        if read > _MOST_PARTS:
+            return False
+        for key, one in part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ():
+            if key == "$ref" and isinstance(one, str):
+                meant = _referred(one, schema)
+                if meant is None or one in within:
+                    return False
+                waiting.append((meant, (*within, one)))
+            elif key in _OTHER_REFERENCES:
+                return False
+            else:
+                waiting.append((one, within))
+    return True
+
+
+def _referred(reference: str, schema: dict[str, Any]) -> Any:
+    """What a reference stands for, if it is found in the usual way."""
+    found: Any = schema
+    for step in reference.removeprefix("#").split("/")[1:]:
+        found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+    return found
 
 
 def _see_that_it_is_whole(answer: _Held, form: Form) -> None:

@@ -23,10 +23,14 @@ class Panel:
         return self._offered
 
     async def score(self, request: ModerationRequest) -> Scored:
-        """See `Moderator.score`; all who are asked are asked together, and nobody who is not needed."""
+        """See `Moderator.score`; all who are asked are asked together, and nobody who is not needed.
+
+        What they say beside what is wanted is handed on where they are the first to be asked for it.
+        """
         results: list[dict[str, Score]] = [{} for _ in request.texts]
         why = list[str]()
-        rows = {category: row for category, row in self._routes.items() if category in request.categories}
+        needed = {id(row[0]) for category, row in self._routes.items() if category in request.categories}
+        rows = {category: row for category, row in self._routes.items() if id(row[0]) in needed}
         while rows:
             asked = {id(row[0]): row[0] for row in rows.values()}
             answers = await asyncio.gather(*(one.score(request) for one in asked.values()), return_exceptions=True)
@@ -38,7 +42,7 @@ class Panel:
                 if len(scores) == len(results):
                     for result, score in zip(results, scores, strict=True):
                         result[category] = score
-                elif row[1:]:
+                elif row[1:] and category in request.categories:
                     left[category] = row[1:]
             rows = left
         return Scored(results, "; ".join(why))

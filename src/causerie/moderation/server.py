@@ -68,8 +68,9 @@ _MEANING: dict[int, tuple[type[APIError], str]] = {
 
 
 class _Result(msgspec.Struct):
-    category_scores: dict[str, float] | None = None
-    categories: dict[str, bool] | None = None
+    # OpenAI has null for what a model does not know.
+    category_scores: dict[str, float | None] | None = None
+    categories: dict[str, bool | None] | None = None
 
 
 class _Answer(msgspec.Struct):
@@ -195,8 +196,9 @@ class ModerationServer:
 
 def _scores(result: _Result) -> dict[str, Score]:
     """Read one result, in whoever's words it is."""
-    flags = result.categories or {}
-    values = {name: float(flag) for name, flag in flags.items()} | (result.category_scores or {})
+    flags = {name: flag for name, flag in (result.categories or {}).items() if flag is not None}
+    scores = {name: score for name, score in (result.category_scores or {}).items() if score is not None}
+    values = {name: float(flag) for name, flag in flags.items()} | scores
     found = dict[str, Score]()
     for category, sources in SOURCES.items():
         names = [name for name in sources if name in values]

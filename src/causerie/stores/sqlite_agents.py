@@ -60,7 +60,8 @@ def page(db: sqlite3.Connection, workspace: str, query: AgentQuery) -> list[Agen
 def missing(db: sqlite3.Connection, workspace: str, agent_ids: Sequence[str]) -> list[str]:
     """Say which ids are no agents'; see `AgentStore.missing_agents`."""
     query = {"workspace": workspace, "ids": json.dumps(agent_ids)}
-    return [id_ for (id_,) in db.execute(SQL["missing"], query)]
+    there = {id_ for (id_,) in db.execute(SQL["there"], query)}
+    return [id_ for id_ in agent_ids if id_ not in there]  # what SQLite reads of JSON ends at a zero
 
 
 def versions(db: sqlite3.Connection, workspace: str, agent_id: str, *, offset: int, limit: int) -> list[AgentRow]:

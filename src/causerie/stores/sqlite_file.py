@@ -43,16 +43,23 @@ class FileLock:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise StoreUnavailable(f"The database's folder cannot be written: {error}.") from error
+            raise StoreUnavailable(
+                f"{self._path.parent} cannot be the database's folder ({error.strerror}): it has to be a directory "
+                "that this process may write to. Another one can be named (a server's is --data)."
+            ) from error
         try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = os.read(file, 32).decode().strip() or "unknown"
             os.close(file)
+            advice = (
+                ", which is this one. Go on with the Causerie that has it, or close() that first."
+                if holder == str(os.getpid())
+                else ". Stop that process, or use another database here (a server's is --data)."
+            )
             raise StoreInUse(
-                f"{self._path.with_suffix('')} is open in process {holder}. Stop that process, or use another "
-                "database here (a server's is --data): one SQLite database has one owner."
+                f"{self._path.with_suffix('')} is open in process {holder}{advice} One SQLite database has one owner."
             ) from None
         os.ftruncate(file, 0)
         os.write(file, str(os.getpid()).encode())

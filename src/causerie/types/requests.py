@@ -114,7 +114,7 @@ def decode_request(data: bytes, kind: type[T]) -> T:
         BadRequest: it is not JSON, or not JSON that can be stored.
         InvalidRequest: a field is missing, unknown or of the wrong type; its `loc` says which.
     """
-    if _depth(data) > MAX_DEPTH:
+    if too_deep(data):
         raise BadRequest(f"The request body is nested more than {MAX_DEPTH} levels deep. Flatten it and try again.")
     try:
         return msgspec.json.decode(data, type=kind)
@@ -125,6 +125,21 @@ def decode_request(data: bytes, kind: type[T]) -> T:
         return _convert(plain, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error, data) from None
+
+
+def too_deep(data: bytes) -> bool:
+    """Whether JSON is nested deeper than anything is taken; every step is one pass at the speed of C."""
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return False
+    brackets = _STRING.sub(b"", data).translate(_TO_SQUARE, _NO_BRACKETS)
+    if b"[" * (MAX_DEPTH + 1) in brackets:
+        return True
+    for _ in range(MAX_DEPTH + 1):  # each pass takes away what is innermost
+        outer = brackets.replace(b"[]", b"")
+        if len(outer) == len(brackets):
+            return False
+        brackets = outer
+    return True
 
 
 def decode_query(given: Mapping[str, Any], kind: type[T]) -> T:
@@ -183,22 +198,6 @@ def _malformed(error: Exception, data: bytes) -> BadRequest:
             "Send the whole pair, or the character itself in UTF-8."
         )
     return BadRequest(f"The request body is not JSON that can be read: {error}.")
-
-
-def _depth(data: bytes) -> int:
-    """How deep the JSON is nested, where that could be too deep; every step is one pass at the speed of C."""
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
-        return 0
-    brackets = _STRING.sub(b"", data).translate(_TO_SQUARE, _NO_BRACKETS)
-    if b"[" * (MAX_DEPTH + 1) in brackets:
-        return MAX_DEPTH + 1
-    depth = 0
-    while depth <= MAX_DEPTH:  # each pass takes away what is innermost
-        outer = brackets.replace(b"[]", b"")
-        if len(outer) == len(brackets):
-            break
-        depth, brackets = depth + 1, outer
-    return depth
 
 
 def _at(plain: Any, path: list[str | int]) -> Any:

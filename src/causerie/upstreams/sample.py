@@ -50,7 +50,7 @@ def sample(schema: Schema) -> Any:
     """
     try:
         return _Sampler(schema).value(schema, "$", frozenset(), 0)
-    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, re.error) as error:
         raise Unsampled(f"it is no JSON Schema that can be read ({error})") from error
 
 

@@ -81,7 +81,9 @@ class Trouble:
     def unreachable(self, why: str) -> UpstreamUnavailable:
         """Nobody answered."""
         return UpstreamUnavailable(
-            f"The upstream {self._name} cannot be reached: {self._clean(why)}", headers={"Retry-After": "1"}
+            f"The upstream {self._name} cannot be reached: {self._clean(why)}. See that it runs, and that its base URL "
+            "is right.",
+            headers={"Retry-After": "1"},
         )
 
     def silent(self, seconds: float) -> UpstreamTimeout:

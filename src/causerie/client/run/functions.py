@@ -65,6 +65,8 @@ class Function:
         self.name = name or str(getattr(call, "__name__", ""))
         if not _NAME.fullmatch(self.name):
             raise TypeError(f"A model cannot call {self.name!r}: give a name of up to 64 letters, digits, '_' and '-'.")
+        if on_error not in (None, *get_args(OnError)):
+            raise TypeError(f"on_error is 'tell' or 'raise', not {on_error!r}.")
         self.approve, self.timeout, self.on_error = approve, timeout, on_error
         told = described(inspect.getdoc(_written_down(call)))
         self._shape: Shape[msgspec.Struct] = Shape(_arguments(call, self.name, told.parameters), strict=False)

@@ -21,7 +21,7 @@ from causerie.client.models import (
     ResponseStartedEvent,
     ToolCallConfirmation,
 )
-from causerie.errors import FunctionFailed, TooManyTurns, WrongOutput, from_response
+from causerie.errors import FunctionFailed, RunStopped, TooManyTurns, WrongOutput, from_response
 from causerie.types.base import UNSET
 from causerie.types.fold import collect
 
@@ -83,6 +83,8 @@ class Plan:
             raise TypeError("A run that goes on brings its conversation: leave inputs and conversation_id out.")
         if self.resume is None and self.conversation_id is None and self.inputs is None:
             raise TypeError("Give inputs, the conversation_id of a conversation with open calls, or a run to resume.")
+        if self.on_error not in get_args(OnError):
+            raise TypeError(f"on_error is 'tell' or 'raise', not {self.on_error!r}.")
         if self.max_turns < 1 or self.concurrency < 1:
             raise TypeError("max_turns and concurrency are 1 or more.")
         known = [one if isinstance(one, Function) else Function(one) for one in self.functions]
@@ -95,24 +97,30 @@ class Plan:
         """Return what the run begins with.
 
         Raises:
-            TypeError: it goes on in a conversation, and something was given that only a start takes.
+            TypeError: it goes on in a conversation, and something was given that only a start takes; or from no run.
         """
-        if isinstance(self.resume, Mapping):
+        if self.resume is None:
+            inputs = self.inputs if self.inputs is None or isinstance(self.inputs, str) else [*self.inputs]
+            result = RunResult[Any](conversation_id=self.conversation_id, inputs=inputs)
+        elif isinstance(self.resume, RunResult):
+            result = self.resume
+        elif isinstance(self.resume, Mapping):
             result = RunResult[Any].from_dict(self.resume)
         else:
-            result = self.resume or RunResult(conversation_id=self.conversation_id)
+            raise TypeError("resume is a RunResult, or what its to_dict returned; from JSON text that is read first.")
         late = [name for name in (*_OF_A_START, "tools") if getattr(self, name) is not UNSET]
         if result.conversation_id is not None and late:
             raise TypeError(f"A conversation has it from its start, and keeps it: leave {', '.join(late)} out.")
         return result
 
-    def request(self, result: RunResult[Any], inputs: Any) -> tuple[str, dict[str, Any]]:
+    def request(self, result: RunResult[Any]) -> tuple[str, dict[str, Any]]:
         """Return the operation that goes on, and what it takes."""
         operation, members = "append", dict[str, Any]()
         if result.conversation_id is None:
             operation, members = "start", {name: getattr(self, name) for name in _OF_A_START} | {"tools": self._tools()}
         else:
             members = {"conversation_id": result.conversation_id, "tool_confirmations": result.confirmations or UNSET}
+        inputs = [*result.results] if result.inputs is None else result.inputs
         members |= {"inputs": inputs, "handoff_execution": self.handoff_execution}
         members["completion_args"] = self._args(demands=not result.results)
         options = {name: getattr(self, name) for name in _OF_EVERY_REQUEST}
@@ -143,11 +151,12 @@ def carried(plan: Plan, result: RunResult[Any]) -> Steps:
     Raises:
         TooManyTurns: the model is not to be asked that often.
         FunctionFailed: a function raised, and the model is not to be told.
+        RunStopped: there is nothing to go on with.
         WrongOutput: the answer is not of the type that was asked for.
         APIError: the server refused.
     """
-    inputs, turns = plan.inputs, 0
-    if plan.resume is None and inputs is None:
+    turns = 0
+    if plan.resume is None and result.inputs is None:
         options = {name: getattr(plan, name) for name in _OF_EVERY_REQUEST}
         history = yield Ask("get_history", {"conversation_id": result.conversation_id, **options})
         result.waiting = open_calls(history.entries)
@@ -159,9 +168,10 @@ def carried(plan: Plan, result: RunResult[Any]) -> Steps:
             return
         if turns >= plan.max_turns:
             raise TooManyTurns(f"The model was asked {turns} times and still calls functions (max_turns).")
+        if result.inputs is None and not result.results and not result.confirmations:
+            raise RunStopped("No call is open that could be gone on with. Give conversation_id and inputs to say more.")
         turns += 1
-        answer = yield from _asked(plan, result, [*result.results] if inputs is None else inputs)
-        inputs = None
+        answer = yield from _asked(plan, result)
         result.take(answer.outputs, answer.usage)
         result.conversation_id = answer.conversation_id
         if not result.waiting:
@@ -173,8 +183,8 @@ def carried(plan: Plan, result: RunResult[Any]) -> Steps:
             raise WrongOutput(f"The model's answer is not a {plan.shape.name}: {error}") from error
 
 
-def _asked(plan: Plan, result: RunResult[Any], inputs: Any) -> Generator[Step | list[Any], Any, Any]:
-    operation, arguments = plan.request(result, inputs)
+def _asked(plan: Plan, result: RunResult[Any]) -> Generator[Step | list[Any], Any, Any]:
+    operation, arguments = plan.request(result)
     if not plan.streams:
         return (yield Ask(operation, arguments))
     stream = yield Open(operation, arguments)

@@ -127,6 +127,8 @@ class Runs:
 
 
 def _course(output: Any, options: Options, *, streams: bool = False) -> Course[Any]:
+    if strange := options.keys() - Options.__annotations__.keys():
+        raise TypeError(f"A run takes no {', '.join(sorted(strange))}, only {', '.join(Options.__annotations__)}.")
     plan = Plan(output=output, streams=streams, **options)
     result = plan.begun()
     return Course(carried(plan, result), result)

@@ -6,7 +6,8 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import Awaitable, Coroutine, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from causerie.types.entries import FunctionCallEntry
@@ -53,9 +54,25 @@ async def make(function: Function, call: FunctionCallEntry, threads: Executor) -
 
 
 def in_a_loop(work: Coroutine[object, object, T]) -> T:
-    """Do async work from sync code, which may itself stand in somebody's running loop."""
+    """Do async work from sync code, which may itself stand in somebody's running loop; interrupted, it is cancelled."""
+    stop: Future[None] = Future()
     with ThreadPoolExecutor(1, thread_name_prefix="functions") as thread:
-        return thread.submit(contextvars.copy_context().run, asyncio.run, work).result()
+        try:
+            return thread.submit(contextvars.copy_context().run, asyncio.run, _stoppable(work, stop)).result()
+        except BaseException:
+            stop.set_result(None)
+            raise
+
+
+async def _stoppable(work: Coroutine[object, object, T], stop: Future[None]) -> T:
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+
+    def cancel(_: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the work has ended
+            loop.call_soon_threadsafe(task.cancel)
+
+    stop.add_done_callback(cancel)
+    return await task
 
 
 async def awaited(said: Awaitable[T]) -> T:

@@ -28,6 +28,8 @@ _CALLS: Reading[list[FunctionCallEntry]] = Reading(list[FunctionCallEntry])
 _RESULTS: Reading[list[FunctionResultEntry]] = Reading(list[FunctionResultEntry])
 _CONFIRMATIONS: Reading[list[ToolCallConfirmation]] = Reading(list[ToolCallConfirmation])
 
+_KEPT = ("conversation_id", "entries", "usage", "turns", "inputs", "waiting", "results", "confirmations")
+
 
 @dataclass(kw_only=True)
 class RunResult(Generic[T]):
@@ -39,6 +41,7 @@ class RunResult(Generic[T]):
         usage: tokens, summed over all turns.
         turns: how often the server was asked.
         output: the answer as the type that was asked for; None where none was, or where there is no answer yet.
+        inputs: what was to be said and has not been answered yet; None once it is.
         waiting: calls that nobody has decided about. While there is one the run stands still.
         results: what calls came to that the model has not been told yet.
         confirmations: likewise, what was decided about calls of the server's tools.
@@ -49,6 +52,7 @@ class RunResult(Generic[T]):
     usage: ConversationUsageInfo = field(default_factory=ConversationUsageInfo)
     turns: int = 0
     output: T | None = None
+    inputs: Any = None
     waiting: list[FunctionCallEntry] = field(default_factory=list)
     results: list[FunctionResultEntry] = field(default_factory=list)
     confirmations: list[ToolCallConfirmation] = field(default_factory=list)
@@ -66,15 +70,20 @@ class RunResult(Generic[T]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain objects that JSON can hold; `output` is left out, for it is in the text."""
-        names = ("conversation_id", "entries", "usage", "turns", "waiting", "results", "confirmations")
-        return {name: msgspec.to_builtins(getattr(self, name), enc_hook=dumped) for name in names}
+        return {name: msgspec.to_builtins(getattr(self, name), enc_hook=dumped) for name in _KEPT}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` wrote down."""
+        """Return what `to_dict` wrote down.
+
+        Raises:
+            TypeError: it is something else.
+        """
+        if missing := [name for name in _KEPT if name not in stored]:
+            raise TypeError(f"That is not what to_dict of a run returned: it has no {', '.join(missing)}.")
         return cls(
             conversation_id=stored["conversation_id"], turns=stored["turns"], entries=_ENTRIES.fit(stored["entries"]),
-            usage=_USAGE.fit(stored["usage"]), waiting=_CALLS.fit(stored["waiting"]),
+            usage=_USAGE.fit(stored["usage"]), inputs=stored["inputs"], waiting=_CALLS.fit(stored["waiting"]),
             results=_RESULTS.fit(stored["results"]), confirmations=_CONFIRMATIONS.fit(stored["confirmations"]),
         )  # fmt: skip
 
@@ -82,6 +91,7 @@ class RunResult(Generic[T]):
         """Take what one turn brought."""
         self.entries += outputs
         self.turns += 1
+        self.inputs = None
         self.results, self.confirmations = [], []
         self.waiting = [one for one in outputs if isinstance(one, FunctionCallEntry)]
         total = self.usage

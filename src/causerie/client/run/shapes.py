@@ -63,7 +63,13 @@ def schema_of(kind: Any) -> Schema:
     Raises:
         TypeError: it has none.
     """
-    (root,), components = msgspec.json.schema_components((kind,), ref_template=f"{_HERE}{{name}}", schema_hook=_foreign)
+    try:
+        (root,), components = msgspec.json.schema_components(
+            (kind,), ref_template=f"{_HERE}{{name}}", schema_hook=_foreign
+        )
+    except TypeError as error:  # the last line says why; those above, what somebody else could do about it
+        why = str(error).rpartition("\n")[2]
+        raise TypeError(f"{getattr(kind, '__name__', repr(kind))} has no JSON Schema: {why}") from error
     definitions: Schema = dict(components)
     for one in (root, *components.values()):
         _hoist(one, definitions)

@@ -18,11 +18,10 @@ WHERE agent.workspace = :workspace AND agent.id = :id AND (deleted_at IS NULL OR
 -- name: exists
 SELECT 1 FROM agent WHERE workspace = :workspace AND id = :id AND (deleted_at IS NULL OR :deleted);
 
--- name: missing
+-- name: there
 -- `ids` is a JSON list.
-SELECT wanted.value FROM json_each(:ids) AS wanted
-WHERE NOT EXISTS (SELECT 1 FROM agent WHERE workspace = :workspace AND id = wanted.value AND deleted_at IS NULL)
-ORDER BY wanted.key;
+SELECT id FROM agent
+WHERE workspace = :workspace AND id IN (SELECT value FROM json_each(:ids)) AND deleted_at IS NULL;
 
 -- name: page
 -- `labels` is a JSON list of [key, value]: every pair has to be there. `sources` is a JSON list.
