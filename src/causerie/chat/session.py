@@ -73,7 +73,7 @@ class Session:
         self.new()
         self.conversation_id = entity.id
         self._opening = {name: value for name in _KEPT if (value := getattr(entity, name, UNSET)) not in (UNSET, None)}
-        self.calls = self._open_calls()
+        self.calls = open_calls(self.entries())
         return entity
 
     def new(self) -> None:
@@ -174,11 +174,7 @@ class Session:
                 self.cancelled = self.cancelled or isinstance(event, RunCancelledEvent)
                 yield event
         self._failed = None
-        self.calls = self._open_calls() if called or self.cancelled else []
-
-    def _open_calls(self) -> list[FunctionCallEntry]:
-        """Return the calls that want a result of the caller; those that wait for a confirmation are the server's."""
-        return [call for call in open_calls(self.entries()) if call.confirmation_status != "pending"]
+        self.calls = open_calls(self.entries()) if called or self.cancelled else []
 
     def _began(self, event: ResponseStartedEvent) -> None:
         self.conversation_id = event.conversation_id
