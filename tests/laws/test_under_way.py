@@ -444,3 +444,21 @@ def test_a_retry_whose_twin_ended_while_agents_were_looked_up_gets_the_twins_ans
         quick, late = world.do(twins())
         assert quick == late
         assert len(world.history(first.conversation_id)) == 4
+
+
+def test_a_run_that_fails_when_it_is_another_owners_is_not_told_as_failed(stage: Stage) -> None:
+    """The other one carries it on; here it can only no longer be followed."""
+    store = stage.world.store
+
+    async def taken_over_and_failing() -> None:
+        (found,) = await store.unfinished()
+        await store.adopt(found)
+        stage.run.stop(BadRequest("The model failed."))
+        await stage.run.wait()
+
+    stage.world.do(taken_over_and_failing())
+    assert isinstance(stage.run.outcome.result(), Stopping)
+    assert stage.run.log.ended
+    assert not [event for event in stage.run.log.events if isinstance(event, ResponseErrorEvent)]
+    (found,) = stage.world.do(store.unfinished())
+    assert found.id == stage.run.id

@@ -25,8 +25,8 @@ class Journal(Protocol):
         """Keep the last entries and move the head: from here on the run counts."""
         ...
 
-    async def fail(self, end: RunEnd) -> None:
-        """Take everything back."""
+    async def fail(self, end: RunEnd) -> bool:
+        """Take everything back; False if the run is another owner's by now."""
         ...
 
     async def reserve(self, call: Reservation) -> Recorded | None:
@@ -65,13 +65,13 @@ class StoredJournal:
         """See `Journal.commit`."""
         await self._store.commit(await self._right(), rows, start=self._head, head=head, end=end)
 
-    async def fail(self, end: RunEnd) -> None:
+    async def fail(self, end: RunEnd) -> bool:
         """See `Journal.fail`."""
         try:
             key = await self._right()
         except CauserieError:
-            return  # it never began
-        await self._store.fail(key, end)
+            return True  # it never began
+        return await self._store.fail(key, end)
 
     async def reserve(self, call: Reservation) -> Recorded | None:
         """See `Journal.reserve`."""
@@ -103,8 +103,9 @@ class NoJournal:
     async def commit(self, rows: Sequence[EntryRow], head: int, end: RunEnd) -> None:
         """Nothing to move."""
 
-    async def fail(self, end: RunEnd) -> None:
+    async def fail(self, end: RunEnd) -> bool:  # noqa: ARG002  # as every journal takes it
         """Nothing to take back."""
+        return True
 
     async def reserve(self, call: Reservation) -> Recorded | None:
         """Nothing was ever recorded."""

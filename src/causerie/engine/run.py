@@ -151,7 +151,7 @@ class Run:
     async def take_back(self) -> None:
         """Try again to take back what the run wrote; raises what the store raises."""
         if self._untaken is not None:
-            await self._journal.fail(self._untaken)
+            self.abandoned = not await self._journal.fail(self._untaken) and not self.deleted
             self._untaken = None
 
     async def wait(self) -> None:
@@ -183,7 +183,7 @@ class Run:
             outcome.__cause__ = error
         self._finishing = True  # what comes now is not to be interrupted
         if isinstance(outcome, CauserieError) and not self.abandoned:
-            await self._fail(outcome)
+            outcome = await self._fail(outcome)
         self._tell(outcome)
 
     def _deletion(self) -> NotFound:
@@ -333,7 +333,7 @@ class Run:
         self._words.cut_short(answered if kept else (), self._history)
         return await self._commit(turn.rows(kept, answered, self._history, cut=True), "cancelled", discard)
 
-    async def _fail(self, error: CauserieError) -> None:
+    async def _fail(self, error: CauserieError) -> CauserieError:
         code = error.status_code if isinstance(error, APIError) else ServerFault.status_code
         self._untaken = self._end("failed", error=error.message, code=code)
         try:
@@ -341,6 +341,8 @@ class Run:
         except CauserieError as trouble:
             # Without a store there is nobody to tell but the log; the engine tries again when somebody comes.
             log.warning("run.not_taken_back", run_id=self.id, reason=trouble.message)
+        # Where it is another owner's by now, that one carries it on: it is not for this one to say that it failed.
+        return Stopping(Superseded().message) if self.abandoned else error
 
     def _tell(self, outcome: Outcome | CauserieError) -> None:
         """The conversation is free by now: first the engine learns of it, then whoever reads or waits (D3)."""
@@ -384,11 +386,8 @@ class Run:
         )  # fmt: skip
 
     def _report(self, outcome: Outcome | CauserieError) -> None:
-        event = "run.done"
-        if isinstance(outcome, CauserieError):
-            event = "run.left" if self.abandoned else "run.failed"
-        elif outcome.cancelled:
-            event = "run.cancelled"
+        failed = "run.left" if self.abandoned else "run.failed"
+        event = failed if isinstance(outcome, CauserieError) else "run.cancelled" if outcome.cancelled else "run.done"
         log.info(
             event, run_id=self.id, conversation_id=self.conversation_id, workspace=self.plan.workspace,
             operation=self.plan.operation, model=self._acting.speaker.model,

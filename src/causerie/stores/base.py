@@ -296,8 +296,11 @@ class Store(AgentStore, Protocol):
         """
         ...
 
-    def fail(self, key: RunKey, end: RunEnd) -> Awaitable[None]:
-        """Take back what the run wrote beyond the head and free the conversation; a lost right is no error here."""
+    def fail(self, key: RunKey, end: RunEnd) -> Awaitable[bool]:
+        """Take back what the run wrote beyond the head and free the conversation.
+
+        False if it has lost its right to write: then it is not for this owner to say that the run failed.
+        """
         ...
 
     async def unfinished(self) -> list[RunRow]:

@@ -143,7 +143,7 @@ class SQLiteStore:
         """Move the head; see `Store.commit`."""
         return self._writer.submit(lambda db: rows.commit(db, key, entries, start=start, head=head, end=end))
 
-    def fail(self, key: RunKey, end: RunEnd) -> Awaitable[None]:
+    def fail(self, key: RunKey, end: RunEnd) -> Awaitable[bool]:
         """Take a run back; see `Store.fail`."""
         return self._writer.submit(lambda db: rows.fail(db, key, end))
 

@@ -165,17 +165,18 @@ def commit(
         db.execute(SQL["answer_repeat"], {**query, "response": end.response})
 
 
-def fail(db: sqlite3.Connection, key: RunKey, end: RunEnd) -> None:
+def fail(db: sqlite3.Connection, key: RunKey, end: RunEnd) -> bool:
     """Take a run back; see `Store.fail`."""
     query = _right(key)
     if not db.execute(SQL["holds"], query).fetchone():
-        return
+        return False
     _end_run(db, key, end)
     db.execute(SQL["release_repeat"], query)
     db.execute(SQL["take_back"], query)
     db.execute(SQL["release"], query)
     if db.execute(SQL["unannounced"], query).fetchone():
         _forget(db, key.workspace, key.conversation_id)
+    return True
 
 
 def adopt(db: sqlite3.Connection, found: RunRow, owner: str) -> RunKey:
