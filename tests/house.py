@@ -50,10 +50,11 @@ LIBRARIES = {
 LATE = {
     ("cli", "causerie.chat.command"),  # drawing on terminals would cost every server its start
     ("client", "httpx2"),  # loading it takes longer than all else of the client, and the first call is early enough
-    ("client", "causerie.client.run.performing"),  # it needs asyncio; the first call of a function is early enough
+    ("client", "email.utils"),  # a server that says a date in Retry-After is rare, and reading one is dear
+    ("client", "causerie.client.run"),  # most clients call no functions; and making a call needs asyncio besides
     ("client", "asyncio"),  # whoever waits in a loop has it; the sync side needs none
 }
-"""Which room may import what out of sight."""
+"""Which room may import what out of sight, and all that is in it."""
 
 CATCH_ALL = {
     "causerie.client.run.performing": 1,  # what a function of the caller's raises is told to the model, or by a name
@@ -181,8 +182,12 @@ def hidden_imports(house: House) -> list[str]:
         f"{module.name}:{item.line} imports {item.target} out of sight"
         for module in house.modules.values()
         for item in module.imports
-        if item.hidden and (module.room, item.target) not in LATE
+        if item.hidden and not any(room == module.room and _within(item.target, late) for room, late in LATE)
     ]
+
+
+def _within(target: str, package: str) -> bool:
+    return target == package or target.startswith(f"{package}.")
 
 
 def strayed_libraries(house: House) -> list[str]:

@@ -7,14 +7,15 @@ may see a thing: every query carries the workspace.
 from __future__ import annotations
 
 import os
+import random
 import re
-import secrets
 import string
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 
 _ALPHANUMERIC = string.ascii_letters + string.digits
+_CHANCE = random.SystemRandom()  # what `secrets` draws from, without the cryptography that it loads besides
 _TOOL_CALL_ID = re.compile(r"[A-Za-z0-9]{9}")
 _VERSION = 0x7 << 76
 _VARIANT = 0x2 << 62
@@ -52,7 +53,7 @@ class Ids:
 
     def tool_call(self) -> str:
         """Return nine random alphanumerics: the only shape of a tool call id that Mistral's models accept."""
-        return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(9))
+        return "".join(_CHANCE.choices(_ALPHANUMERIC, k=9))
 
     def _uuid7(self) -> int:
         # 48 bits of milliseconds and 12 bits of their fraction; the rest is chance. A clock that stands still or

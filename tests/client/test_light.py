@@ -13,7 +13,8 @@ from tests.support.spawned import environment
 @pytest.mark.parametrize(
     ("module", "left_out"),
     [
-        ("causerie.client", {"httpx2", "asyncio", "aiohttp", "sqlite3", "click", "rich"}),
+        ("causerie.client", {"httpx2", "asyncio", "email", "hashlib", "causerie.client.run"}),
+        ("causerie.client", {"aiohttp", "sqlite3", "click", "rich"}),
         ("causerie.embedded", {"uvicorn", "starlette", "click", "causerie.server"}),
         ("causerie.cli", {"rich", "pygments", "markdown_it"}),
     ],

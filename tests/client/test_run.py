@@ -17,7 +17,7 @@ import pytest
 from causerie.client import Mistral, errors, models, utils
 from causerie.client.run import Function, RunResult
 from causerie.client.run.loop import Plan
-from causerie.client.run.methods import Options
+from causerie.client.runs import Options
 from tests.support.replies import PATIENCE, Text
 from tests.support.scripted import Script
 

@@ -23,7 +23,7 @@ from causerie.types.tools import Tool, ToolCallConfirmation
 
 from .operations import Operations, awaited, plain, streaming, streaming_async
 from .request import Call, Inputs, Options, Retries, present, query_json
-from .run.methods import Runs
+from .runs import Runs
 
 Args = CompletionArgs | Mapping[str, Any]
 Guardrails = Iterable[GuardrailConfig | Mapping[str, Any]]

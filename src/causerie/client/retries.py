@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 RETRIED = ("429", "500", "502", "503", "504")
 
@@ -115,6 +114,8 @@ def told_delay(headers: Mapping[str, str]) -> float | None:
     text = headers.get("retry-after")
     seconds = _number(text)
     if seconds is None and text:
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415  # dear to load, and hardly any server says a date
+
         try:
             at = parsedate_to_datetime(text)
         except (ValueError, TypeError):

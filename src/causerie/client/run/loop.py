@@ -29,7 +29,7 @@ from .approval import Answer, Approve, Decision, Defer, Deny
 from .functions import Function, Job, OnError, written
 from .result import RunResult, open_calls
 from .shapes import Misfit, Shape
-from .steps import Ask, Decide, Next, Open, Perform, Step, Steps
+from .steps import Ask, Course, Decide, Next, Open, Perform, Step, Steps
 
 _EVENTS = get_args(Event)
 _OF_A_START = (
@@ -143,6 +143,16 @@ class Plan:
             form = {"name": self.shape.name, "schema": self.shape.schema, "strict": True}
             args["response_format"] = {"type": "json_schema", "json_schema": form}
         return args or self.completion_args
+
+
+def course(plan: Plan) -> Course[Any]:
+    """Return the steps of a run, none of them taken yet.
+
+    Raises:
+        TypeError: what was asked makes no sense together, or a function cannot be described.
+    """
+    result = plan.begun()
+    return Course(carried(plan, result), result)
 
 
 def carried(plan: Plan, result: RunResult[Any]) -> Steps:

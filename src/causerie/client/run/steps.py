@@ -1,6 +1,6 @@
 """What a run does to the outside world, each thing in two ways: now (sync) and soon (async).
 
-The loop is a generator of such steps and is written once; `pull` and `pull_async` carry them out and know nothing
+The loop is a generator of such steps and is written once; `Course` carries them out and knows nothing
 about them, as `client/wire.py` does for requests. The generator hands out events as lists.
 """
 
@@ -125,8 +125,31 @@ class Course(Generic[T]):
         self.stream: Any = None
         self._last: Step | list[Any] | None = None
 
-    def go_on(self) -> Step | list[Any] | None:
-        """Return the next step to take, the next events, or None at the end."""
+    def pull(self, conversations: Any) -> list[Any] | None:
+        """Take steps until there are events; None when there are no more."""
+        try:
+            while not isinstance(step := self._go_on(), list | None):
+                self.answer = step.now(conversations)
+        except CauserieError as error:
+            self._failed(error)
+            raise
+        return step
+
+    async def pull_async(self, conversations: Any) -> list[Any] | None:
+        """Take steps until there are events; None when there are no more."""
+        try:
+            while not isinstance(step := self._go_on(), list | None):
+                self.answer = await step.soon(conversations)
+        except CauserieError as error:
+            self._failed(error)
+            raise
+        return step
+
+    def close(self) -> None:
+        """Take no further step."""
+        self._steps.close()
+
+    def _go_on(self) -> Step | list[Any] | None:
         answer, self.answer = self.answer, None
         if isinstance(self._last, Open):
             self.stream = answer
@@ -136,36 +159,9 @@ class Course(Generic[T]):
             self._last = None
         return self._last
 
-    def failed(self, error: CauserieError) -> None:
-        """Something is wrong: what was reached goes along with the error, to be gone on with."""
-        error.run = self.result
+    def _failed(self, error: CauserieError) -> None:
+        error.run = self.result  # what was reached goes along with the error, to be gone on with
         self._steps.close()
-
-    def close(self) -> None:
-        """Take no further step."""
-        self._steps.close()
-
-
-def pull(course: Course[Any], conversations: Any) -> list[Any] | None:
-    """Take steps until there are events; None when there are no more."""
-    try:
-        while not isinstance(step := course.go_on(), list | None):
-            course.answer = step.now(conversations)
-    except CauserieError as error:
-        course.failed(error)
-        raise
-    return step
-
-
-async def pull_async(course: Course[Any], conversations: Any) -> list[Any] | None:
-    """Take steps until there are events; None when there are no more."""
-    try:
-        while not isinstance(step := course.go_on(), list | None):
-            course.answer = await step.soon(conversations)
-    except CauserieError as error:
-        course.failed(error)
-        raise
-    return step
 
 
 def _performing() -> ModuleType:

@@ -9,7 +9,7 @@ from typing import Any, Generic, Self, TypeVar
 from causerie.client.models import ConversationEvents
 
 from .result import RunResult
-from .steps import Course, pull, pull_async
+from .steps import Course
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class RunStream(_Stream[T]):
 
     def open(self) -> None:
         """Go to the first event; what is wrong with the request is raised here."""
-        self._events.extend(pull(self._course, self._conversations) or ())
+        self._events.extend(self._course.pull(self._conversations) or ())
 
     def __iter__(self) -> Self:
         """Return itself."""
@@ -44,7 +44,7 @@ class RunStream(_Stream[T]):
     def __next__(self) -> ConversationEvents:
         """Return the next event."""
         while not self._events:
-            found = pull(self._course, self._conversations)
+            found = self._course.pull(self._conversations)
             if found is None:
                 raise StopIteration
             self._events.extend(found)
@@ -76,7 +76,7 @@ class RunStreamAsync(_Stream[T]):
 
     async def open(self) -> None:
         """Go to the first event; what is wrong with the request is raised here."""
-        self._events.extend(await pull_async(self._course, self._conversations) or ())
+        self._events.extend(await self._course.pull_async(self._conversations) or ())
 
     def __aiter__(self) -> Self:
         """Return itself."""
@@ -85,7 +85,7 @@ class RunStreamAsync(_Stream[T]):
     async def __anext__(self) -> ConversationEvents:
         """Return the next event."""
         while not self._events:
-            found = await pull_async(self._course, self._conversations)
+            found = await self._course.pull_async(self._conversations)
             if found is None:
                 raise StopAsyncIteration
             self._events.extend(found)

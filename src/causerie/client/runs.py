@@ -1,27 +1,22 @@
-"""`run` and its kin: what they take, declared once for all four."""
+"""`run` and its kin: what they take, declared once for all four.
+
+What makes a run is loaded with the first one (`client/run`): a client that calls no functions does without.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
-from causerie.client.models import (
-    AgentVersion,
-    CompletionArgs,
-    Entry,
-    GuardrailConfig,
-    HandoffExecution,
-    Tool,
-    UnsetType,
-)
-from causerie.client.utils import RetryConfig
+from .models import AgentVersion, CompletionArgs, Entry, GuardrailConfig, HandoffExecution, Tool, UnsetType
+from .utils import RetryConfig
 
-from .approval import Approve, Decision
-from .functions import Function, OnError
-from .loop import Plan, carried
-from .result import RunResult
-from .steps import Course, pull, pull_async
-from .streams import RunStream, RunStreamAsync
+if TYPE_CHECKING:
+    from .run.approval import Approve, Decision
+    from .run.functions import Function, OnError
+    from .run.result import RunResult
+    from .run.steps import Course
+    from .run.streams import RunStream, RunStreamAsync
 
 T = TypeVar("T")
 
@@ -90,7 +85,7 @@ class Runs:
             ConnectionFailed: it did not answer.
         """
         course = _course(output, options)
-        while pull(course, self) is not None:
+        while course.pull(self) is not None:
             pass
         return course.result
 
@@ -101,7 +96,7 @@ class Runs:
     async def run_async(self, *, output: Any = None, **options: Unpack[Options]) -> RunResult[Any]:
         """Do what `run` does, and let others run meanwhile."""
         course = _course(output, options)
-        while await pull_async(course, self) is not None:
+        while await course.pull_async(self) is not None:
             pass
         return course.result
 
@@ -111,6 +106,8 @@ class Runs:
     def run_stream(self, *, output: type[T], **options: Unpack[Options]) -> RunStream[T]: ...
     def run_stream(self, *, output: Any = None, **options: Unpack[Options]) -> RunStream[Any]:
         """Do what `run` does, and give the events of all turns; `result` of the stream is complete at its end."""
+        from .run.streams import RunStream  # noqa: PLC0415  # see above
+
         stream = RunStream(_course(output, options, streams=True), self)
         stream.open()
         return stream
@@ -121,6 +118,8 @@ class Runs:
     async def run_stream_async(self, *, output: type[T], **options: Unpack[Options]) -> RunStreamAsync[T]: ...
     async def run_stream_async(self, *, output: Any = None, **options: Unpack[Options]) -> RunStreamAsync[Any]:
         """Do what `run_stream` does, and let others run meanwhile."""
+        from .run.streams import RunStreamAsync  # noqa: PLC0415  # see above
+
         stream = RunStreamAsync(_course(output, options, streams=True), self)
         await stream.open()
         return stream
@@ -129,6 +128,6 @@ class Runs:
 def _course(output: Any, options: Options, *, streams: bool = False) -> Course[Any]:
     if strange := options.keys() - Options.__annotations__.keys():
         raise TypeError(f"A run takes no {', '.join(sorted(strange))}, only {', '.join(Options.__annotations__)}.")
-    plan = Plan(output=output, streams=streams, **options)
-    result = plan.begun()
-    return Course(carried(plan, result), result)
+    from .run.loop import Plan, course  # noqa: PLC0415  # see above
+
+    return course(Plan(output=output, streams=streams, **options))
