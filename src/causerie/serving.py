@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
@@ -25,6 +26,9 @@ from causerie.tools.base import Toolset
 
 _PATIENCE, _GRACE = 15, 10
 """Seconds for which a server that is to stop lets answers end, and then runs."""
+
+_SWITCH = 0.0003
+"""Seconds for which one thread may keep the interpreter while another wants it."""
 
 
 def build_app(settings: Settings, *, toolsets: Mapping[str, Toolset] | None = None) -> Starlette:
@@ -66,6 +70,9 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, engine: Engine
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    # The thread that writes is asked for a commit by a loop that has more to do; at Python's 5 ms it would get the
+    # interpreter, each time that it needs it, only when the loop has nothing left.
+    sys.setswitchinterval(_SWITCH)
     try:
         await server.serve(sockets=[listener])
     finally:

@@ -13,7 +13,7 @@ from causerie.engine.run import Bounds, Run
 from causerie.errors import BadRequest, CauserieError, Conflict, NotFound, RunTimedOut, ServerFault, Stopping
 from causerie.tools.base import ToolResult
 from causerie.types.agents import CreateAgentRequest
-from causerie.types.events import ResponseDoneEvent, ResponseErrorEvent
+from causerie.types.events import MessageOutputEvent, ResponseDoneEvent, ResponseErrorEvent
 from causerie.types.requests import AppendRequest, RestartRequest, StartRequest
 from causerie.upstreams.base import CallDelta, Delta, ModelRequest, TextDelta
 
@@ -106,6 +106,19 @@ def test_what_is_under_way_is_not_read(stage: Stage) -> None:
     assert stage.world.messages(stage.id) == stage.before
     stage.finish()
     assert [entry["content"] for entry in stage.world.history(stage.id)] == ["One", "Hello", "Two", "Hello"]
+
+
+def test_whoever_streams_has_the_first_token_before_a_burst_is_worked_through() -> None:
+    async def first_batch(engine: Engine) -> list[str]:
+        run = await engine.start(HERE, StartRequest(inputs="One", model="m", stream=True))
+        batch = await run.reader().batch()
+        await run.body()
+        return [str(event.content) for _, event in batch if isinstance(event, MessageOutputEvent)]
+
+    with World() as world:
+        world.model = Pausing()  # which has all of its answer ready
+        world.begin_anew()
+        assert world.do(first_batch(world.engine)) == ["Hel"]
 
 
 def test_a_second_run_is_refused_with_the_name_of_the_first(stage: Stage) -> None:

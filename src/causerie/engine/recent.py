@@ -120,7 +120,7 @@ class Runs:
         self._running.pop((run.plan.workspace, run.conversation_id if stored else run.id), None)
         if repeat := run.plan.repeat:
             self._repeats.pop((run.plan.workspace, repeat.scope, repeat.key), None)
-        if not stored or not run.begun.done():
+        if not stored or not run.has_begun:
             self._known.pop(run.id, None)  # leaves no trace, or never was
             return
         now = self._clock.monotonic()

@@ -5,7 +5,6 @@ A key is bound by a run that is committed; one that failed lets go of it. Which 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from datetime import timedelta
 
@@ -85,7 +84,7 @@ class Repeats:
         Raises:
             CauserieError: the run could not begin.
         """
-        error = await asyncio.shield(run.begun)
+        error = await run.begun()
         if error is None:
             return run
         quicker = None

@@ -25,14 +25,11 @@ from causerie.errors import (
 )
 from causerie.ids import Clock, Ids
 from causerie.stores.base import EntryRow, RunEnd, RunState
-from causerie.types.base import UNSET, encode
+from causerie.types.base import encode
 from causerie.types.entries import MessageOutputEntry
 from causerie.types.events import (
     OUTPUT_EVENTS,
-    ResponseDoneEvent,
-    ResponseErrorEvent,
     ResponseStartedEvent,
-    RunCancelledEvent,
 )
 from causerie.upstreams.base import Delta, ModelRequest, Upstream, UsageDelta
 
@@ -44,6 +41,7 @@ from .history import History
 from .journal import Journal
 from .plan import Bounds, Outcome, Plan, response_body
 from .replay import Following
+from .report import last_events, log_end
 from .runlog import RunLog
 from .structured import asked
 from .turn import Turn
@@ -62,7 +60,8 @@ class Run:
         self.id = plan.run_id
         self.plan = plan
         self.log = RunLog()
-        self.begun: asyncio.Future[CauserieError | None] = asyncio.get_running_loop().create_future()
+        self._begun = asyncio.Event()
+        self._refusal: CauserieError | None = None  # why it never began
         self.outcome: asyncio.Future[Outcome | CauserieError] = asyncio.get_running_loop().create_future()
         self._journal, self._upstream, self._clock, self._bounds = journal, upstream, clock, bounds
         self._acting = Acting(plan, bounds)
@@ -95,6 +94,16 @@ class Run:
     def handoffs(self) -> int:
         """How often it was handed over between agents."""
         return self._acting.handoffs
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its inputs are durable."""
+        return self._begun.is_set() and self._refusal is None
+
+    async def begun(self) -> CauserieError | None:
+        """Wait until its inputs are durable; return why they will never be, where that is so."""
+        await self._begun.wait()
+        return self._refusal
 
     def start(self, ended: Callable[[Outcome | CauserieError], None]) -> None:
         """Set the run going in a task of its own; `ended` is told of its outcome before anybody else is."""
@@ -274,16 +283,17 @@ class Run:
             raise
         if batch is not None:
             self._turn.publish(self._turn.emitter.feed(batch))
+            await asyncio.sleep(0)  # whoever reads gets the first token before the rest of a burst is worked through
 
     async def _begin(self) -> None:
         self.log.epoch = await self._journal.begin()
-        if not self.begun.done():
+        if not self.has_begun:
             if not self.plan.adopted:
                 started = ResponseStartedEvent(
                     created_at=self._clock.now(), conversation_id=self.conversation_id, run_id=self.id
                 )
                 self.log.append([started])
-            self.begun.set_result(None)
+            self._begun.set()
 
     async def _write(self, rows: Sequence[EntryRow]) -> None:
         """Make a turn durable. It is on its way once it is submitted: who interrupts this waits for that."""
@@ -347,21 +357,19 @@ class Run:
     def _tell(self, outcome: Outcome | CauserieError) -> None:
         """The conversation is free by now: first the engine learns of it, then whoever reads or waits (D3)."""
         self._ended(outcome)
-        self._report(outcome)
+        log_end(
+            self.plan, self._acting.speaker, outcome, left=self.abandoned, outputs=len(self._outputs),
+            usage=self._usage, model_calls=self.model_calls, handoffs=self.handoffs,
+            seconds=self._clock.monotonic() - self._started_at,
+        )  # fmt: skip
         outcome = self._lightened(outcome)
-        now = self._clock.now()
-        if isinstance(outcome, Outcome):
-            if outcome.cancelled:
-                self.log.append([RunCancelledEvent(created_at=now, run_id=self.id, discard=list(outcome.discard))])
-            reports = self.plan.guardrails or UNSET
-            self.log.append([ResponseDoneEvent(created_at=now, usage=self._usage, guardrails=reports)])
-        elif self.begun.done() and not self.abandoned:
-            status = outcome.status_code if isinstance(outcome, APIError) else ServerFault.status_code
-            self.log.append([ResponseErrorEvent(created_at=now, message=outcome.message, code=status)])
+        if isinstance(outcome, Outcome) or (self.has_begun and not self.abandoned):
+            self.log.append(last_events(outcome, self.id, self._clock.now()))
         else:
             self.log.end()
-            if not self.begun.done():
-                self.begun.set_result(outcome)
+            if not self.has_begun and isinstance(outcome, CauserieError):
+                self._refusal = outcome
+                self._begun.set()
         self.outcome.set_result(outcome)
 
     def _lightened(self, outcome: Outcome | CauserieError) -> Outcome | CauserieError:
@@ -383,17 +391,4 @@ class Run:
         return RunEnd(
             ended_at=self._clock.now(), state=state, model_calls=self.model_calls, handoffs=self.handoffs,
             usage=encode(self._usage), error=error, code=code, response=response, settlements=self._words.settled,
-        )  # fmt: skip
-
-    def _report(self, outcome: Outcome | CauserieError) -> None:
-        failed = "run.left" if self.abandoned else "run.failed"
-        event = failed if isinstance(outcome, CauserieError) else "run.cancelled" if outcome.cancelled else "run.done"
-        log.info(
-            event, run_id=self.id, conversation_id=self.conversation_id, workspace=self.plan.workspace,
-            operation=self.plan.operation, model=self._acting.speaker.model,
-            agent_id=self._acting.speaker.agent_id or None, model_calls=self.model_calls, handoffs=self.handoffs,
-            outputs=len(self._outputs), prompt_tokens=self._usage.prompt_tokens,
-            completion_tokens=self._usage.completion_tokens,
-            milliseconds=round((self._clock.monotonic() - self._started_at) * 1000, 1),
-            **({"error": outcome.message} if isinstance(outcome, CauserieError) else {}),
         )  # fmt: skip

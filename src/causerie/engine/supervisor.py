@@ -115,7 +115,7 @@ class Supervisor:
             if cursor is not None and cursor.number >= BEYOND:
                 return Following([], None)  # it had the last event
             return Following(await self._told(found, cursor), None)
-        if error := await asyncio.shield(run.begun):
+        if error := await run.begun():
             raise error
         if run.abandoned:
             raise self.stopping or Stopping()
