@@ -282,15 +282,27 @@ def test_a_prefix_stays_where_it_is(raw: Raw, model: Script) -> None:
 
 
 @pytest.mark.parametrize("schema", [{"type": "nothing"}, {"properties": []}, {"$ref": "http://127.0.0.1:9/x.json"}])
-def test_a_schema_that_is_none_is_refused_beside_tools(raw: Raw, model: Script, schema: dict[str, Any]) -> None:
+def test_a_schema_that_is_none_is_refused_wherever_it_is_given(raw: Raw, model: Script, schema: dict[str, Any]) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-    answer = start(raw, model, completion_args={"response_format": form}, stream=True)
-    assert answer.status == 422
-    assert answer.json["detail"][0]["loc"] == [
-        "body", "completion_args", "response_format", "json_schema", "schema",
-    ]  # fmt: skip
-    assert answer.json["detail"][0]["msg"].startswith("This is no JSON Schema: ")
-    assert model.requests == []
+    model.say("Hello")
+    begun = start(raw, model, completion_args={}, tools=[]).json
+    conversation = f"/v1/conversations/{begun['conversation_id']}"
+    agent = raw.post("/v1/agents", {"model": model.name, "name": "Rates"}).json["id"]
+    asked_before, more = len(model.requests), {"completion_args": {"response_format": form}}
+    for answer in (
+        start(raw, model, **more, stream=True),
+        start(raw, model, **more, tools=[]),
+        raw.post(conversation, {"inputs": "And now?", **more}),
+        raw.post(f"{conversation}/restart", {"from_entry_id": begun["outputs"][0]["id"], "inputs": "x", **more}),
+        raw.post("/v1/agents", {"model": model.name, "name": "Rates", **more}),
+        raw.request("PATCH", f"/v1/agents/{agent}", more),
+    ):
+        assert answer.status == 422
+        assert answer.json["detail"][0]["loc"] == [
+            "body", "completion_args", "response_format", "json_schema", "schema",
+        ]  # fmt: skip
+        assert answer.json["detail"][0]["msg"].startswith("This is no JSON Schema: ")
+    assert len(model.requests) == asked_before
 
 
 @pytest.mark.parametrize("bound", [1, 2])

@@ -31,6 +31,7 @@ from causerie.types.requests import AppendRequest, RestartRequest, StartRequest
 from causerie.types.tools import FunctionTool, Tool
 
 from .guardrails import check_config
+from .structured import check_form
 
 T = TypeVar("T")
 MAX_TOOLS = 128
@@ -76,6 +77,7 @@ def check_start(
             "model",
         )  # fmt: skip
     check_config(request.guardrails, scored)
+    check_form(request.completion_args)
     _check_tools(request.tools or [], served)
     check_metadata(request.metadata)
     if not request.inputs:
@@ -92,6 +94,7 @@ def check_append(request: AppendRequest) -> None:
     """
     if not request.inputs and not request.tool_confirmations:
         raise InvalidRequest(NOTHING_GIVEN, loc=("body",))
+    check_form(request.completion_args)
     _check_inputs(request.inputs or [])
 
 
@@ -105,6 +108,7 @@ def check_restart(request: RestartRequest, scored: Offered = NOTHING) -> None:
         InvalidRequest: it asks for what this server does not offer, or its metadata is too large.
     """
     check_config(_value(request.guardrails), scored)
+    check_form(request.completion_args)
     check_metadata(_value(request.metadata))
     _check_inputs(request.inputs or [])
 
@@ -122,6 +126,7 @@ def check_agent(
         InvalidRequest: something is contradictory, too much or not offered; the message says what to do.
     """
     check_config(_value(request.guardrails), scored)
+    check_form(_value(request.completion_args))
     _check_tools(_value(request.tools) or [], served)
     check_metadata(_value(request.metadata))
     handoffs = _value(request.handoffs) or []

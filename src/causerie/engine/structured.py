@@ -84,6 +84,16 @@ class Form:
         return f"{told} (at ${where})"
 
 
+def check_form(args: CompletionArgs | None) -> None:
+    """See that a form that is asked for can be checked, before anything comes to depend on it.
+
+    Raises:
+        InvalidRequest: its schema is no JSON Schema.
+    """
+    if args is not None and isinstance(args.response_format, ResponseFormat):
+        Form(args.response_format)
+
+
 def asked(upstream: Upstream, request: ModelRequest, again: Again) -> AsyncGenerator[list[Delta], None]:
     """Ask the model, in several calls where tools and the form of the answer cannot share one.
 
