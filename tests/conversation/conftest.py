@@ -31,6 +31,13 @@ from tests.support.sdk import SDK, WAYS, Clients, Way
 from tests.support.stage import serving
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is held with a client: each client has to pass it, and all else is the same whichever is there."""
+    for item in items:
+        if "way" in getattr(item, "fixturenames", ()):
+            item.add_marker("client")
+
+
 @pytest.fixture(scope="session")
 def model_server() -> Iterator[ScriptedServer]:
     """Run the scripted model server for the session."""

@@ -35,6 +35,7 @@ from pydantic import BaseModel
 
 ROOT = Path(__file__).parents[2]
 LOCAL_MCP = ROOT / "tests" / "support" / "local_mcp.py"
+pytestmark = pytest.mark.client
 GOOD = '{"percent": 2.5, "day": "x"}'
 
 

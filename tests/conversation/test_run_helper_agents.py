@@ -19,6 +19,7 @@ from mistralai.extra.run.context import RunContext
 
 from .test_run_helper import Loop, Rate, registered, types
 
+pytestmark = pytest.mark.client
 GOOD = '{"percent": 2.5, "day": "x"}'
 
 

@@ -68,3 +68,16 @@ def test_reports_of_one_generation_add_up(tmp_path: Path) -> None:
         report = {"generation": "1.0", "rows": {row: {"t": "passed"}}}
         (tmp_path / name).write_text(json.dumps(report), encoding="utf-8")
     assert read([tmp_path / "one", tmp_path / "two"]) == {"1.0": {"A": {"t": "passed"}, "B": {"t": "passed"}}}
+
+
+def test_what_needs_no_sdk_counts_for_every_generation(tmp_path: Path) -> None:
+    for name, generation, row in (("one", "1.0", "A"), ("two", "2.0", "A"), ("wire", None, "B")):
+        report = {"generation": generation, "rows": {row: {name: "passed"}}}
+        (tmp_path / name).write_text(json.dumps(report), encoding="utf-8")
+    found = read([tmp_path / "one", tmp_path / "two", tmp_path / "wire"])
+    assert found == {
+        "1.0": {"A": {"one": "passed"}, "B": {"wire": "passed"}},
+        "2.0": {"A": {"two": "passed"}, "B": {"wire": "passed"}},
+    }
+    assert problems(checklist("A", "B"), found) == []
+    assert read([tmp_path / "wire"]) == {}
