@@ -9,28 +9,38 @@ import httpx2
 import pytest
 
 from causerie.client import Mistral
-from causerie.client.wire import Next
+from causerie.client.wire import Close, Next, Pause, Send
 
 
-def test_a_key_was_pressed(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, reads = Next.now, 0
+def names(kinds: list[Any]) -> str:
+    """Name kinds of steps."""
+    return "-".join(["Next", *(kind.__name__ for kind in kinds)])
 
-    def interrupted(self: Next, http: Any) -> bytes | None:
-        nonlocal reads
-        reads += 1
-        if reads == 1:
+
+def interrupting(monkeypatch: pytest.MonkeyPatch, kind: Any) -> list[Any]:
+    """Have the next step of this kind interrupted, once, before it is taken; return what to put something into then."""
+    real, due = kind.now, list[Any]()
+
+    def now(self: Any, http: Any) -> Any:
+        if due:
+            due.clear()
             raise KeyboardInterrupt
         return real(self, http)
 
-    monkeypatch.setattr(Next, "now", interrupted)
+    monkeypatch.setattr(kind, "now", now)
+    return due
+
+
+@pytest.mark.parametrize("also", [[], [Close], [Pause], [Send], [Close, Pause, Send]], ids=names)
+def test_a_key_was_pressed(server_url: str, monkeypatch: pytest.MonkeyPatch, also: list[Any]) -> None:
     with Mistral(server_url=server_url) as mistral:
         conversations = mistral.beta.conversations
-        reads = 1  # the server is known to honour keys after this one
-        list(conversations.start_stream(inputs="Known now.", model="rehearsal"))
-        reads = 0
+        list(conversations.start_stream(inputs="The server is known to honour keys now.", model="rehearsal"))
         stream = conversations.start_stream(inputs="one two", model="rehearsal")
-        with pytest.raises(KeyboardInterrupt):
-            next(stream)
+        for due in [interrupting(monkeypatch, kind) for kind in [Next, *also]]:
+            due.append("interrupted")
+            with pytest.raises(KeyboardInterrupt):
+                next(stream)
         items = list(stream)
         where = {"conversation_id": str(stream.conversation_id), "run_id": str(stream.run_id)}
         assert items == list(conversations.follow_run(**where))

@@ -197,9 +197,13 @@ class Course(Generic[T]):
             except StopIteration:
                 return None
 
-    def interrupted(self) -> None:
-        """Whoever took a step was interrupted: to the steps that is a broken connection, if they ever go on."""
-        self.error = breakage()("The caller was interrupted.")
+    def interrupted(self, step: Step) -> None:
+        """Whoever took `step` was interrupted: to the steps that is a broken connection, if they ever go on.
+
+        To have paused too short or to have let go of something in part breaks nothing.
+        """
+        if not isinstance(step, Pause | Close):
+            self.error = breakage()("The caller was interrupted.")
 
     def close(self) -> None:
         """Take no further step."""
@@ -216,7 +220,7 @@ def pull(course: Course[T], http: HttpClient | None = None) -> list[T] | None:
         except breakage() as error:
             course.error = error
         except BaseException:
-            course.interrupted()
+            course.interrupted(step)
             raise
     return step
 
@@ -229,6 +233,6 @@ async def pull_async(course: Course[T], http: AsyncHttpClient | None = None) -> 
         except breakage() as error:
             course.error = error
         except BaseException:
-            course.interrupted()
+            course.interrupted(step)
             raise
     return step
