@@ -431,11 +431,12 @@ def test_a_turn_that_is_being_written_while_the_run_is_cancelled_is_kept_once() 
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_retry_whose_twin_ended_while_agents_were_looked_up_gets_the_twins_answer(stream: bool) -> None:
+def test_a_retry_waits_until_its_twin_has_begun_and_the_model_is_asked_once(stream: bool) -> None:
     with World() as world:
         agent = world.do(world.engine.agents.create(HERE, CreateAgentRequest(model="m", name="a"))).id
         first = world.do(world.engine.start(HERE, StartRequest(agent_id=agent, inputs="One")))
         world.do(first.body())
+        asked = len(world.model.requests)
         request = AppendRequest(inputs="Two", stream=stream)
         reached, go_on, find = asyncio.Event(), asyncio.Event(), world.store.agent
 
@@ -445,17 +446,21 @@ def test_a_retry_whose_twin_ended_while_agents_were_looked_up_gets_the_twins_ans
             await go_on.wait()
             return await find(*what, **how)
 
+        async def told() -> bytes:
+            return await (await world.engine.append(HERE, first.conversation_id, request, "once")).body()
+
         async def twins() -> tuple[bytes, bytes]:
             world.store.agent = slowly  # type: ignore[method-assign]
-            late = asyncio.ensure_future(world.engine.append(HERE, first.conversation_id, request, "once"))
+            slow = asyncio.ensure_future(told())
             await reached.wait()
-            quick = await world.engine.append(HERE, first.conversation_id, request, "once")
-            told = await quick.body()
+            quick = asyncio.ensure_future(told())
+            await asyncio.wait([quick], timeout=0)  # nothing is in its way but its twin
             go_on.set()
-            return told, await (await late).body()
+            return await slow, await quick
 
-        quick, late = world.do(twins())
-        assert quick == late
+        one, other = world.do(twins())
+        assert one == other
+        assert len(world.model.requests) == asked + 1
         assert len(world.history(first.conversation_id)) == 4
 
 

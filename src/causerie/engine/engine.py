@@ -35,7 +35,6 @@ from .replay import Answerable, Following
 from .run import Run
 from .runlog import Cursor
 from .speaker import Casting
-from .structured import Form
 from .supervisor import Supervisor
 
 
@@ -106,17 +105,18 @@ class Engine:
         """
         model = admission.check_start(request, self._default_model, self._toolsets, self.guards.offered)
         repeat = self._repeats.bound("start", key, request)
-        if earlier := await self._repeats.earlier(workspace, repeat, stream=bool(request.stream)):
-            return earlier
-        settings, now = of_start(request, model), self._clock.now()
-        row = ConversationRow(
-            workspace=workspace, id=self._ids.new("conv"), created_at=now, updated_at=now,
-            settings=encode(settings), name=request.name, description=request.description,
-            metadata=encode_metadata(request.metadata),
-        )  # fmt: skip
-        loaded = Loaded(row=row, settings=settings, history=History())
-        inputs = admission.complete(request.inputs, self._ids, self._clock)
-        return await self._run(loaded, inputs, request, "start", repeat)
+        async with self._repeats.in_turn(workspace, repeat, stream=bool(request.stream)) as earlier:
+            if earlier:
+                return earlier
+            settings, now = of_start(request, model), self._clock.now()
+            row = ConversationRow(
+                workspace=workspace, id=self._ids.new("conv"), created_at=now, updated_at=now,
+                settings=encode(settings), name=request.name, description=request.description,
+                metadata=encode_metadata(request.metadata),
+            )  # fmt: skip
+            loaded = Loaded(row=row, settings=settings, history=History())
+            inputs = admission.complete(request.inputs, self._ids, self._clock)
+            return await self._run(loaded, inputs, request, "start", repeat)
 
     async def append(
         self, workspace: str, conversation_id: str, request: AppendRequest, key: str | None = None
@@ -133,17 +133,16 @@ class Engine:
         admission.check_append(request)
         loaded = await self._load(workspace, conversation_id)
         repeat = self._repeats.bound(f"append {conversation_id}", key, request)
-        if earlier := await self._repeats.earlier(workspace, repeat, stream=bool(request.stream)):
-            return earlier
-        if request.store is not False:
-            await self._supervisor.attend(loaded.row)
-            if repeat and (running := self._runs.repeated(workspace, repeat.scope, repeat.key)):
-                return await self._repeats.attached(running, repeat, stream=bool(request.stream))
-            self._runs.check_free(workspace, conversation_id)
-            loaded = self._recent.get(workspace, conversation_id) or loaded  # a run may have ended meanwhile
-        said = words(request.tool_confirmations or [], loaded.history)
-        inputs = await self._new_entries(loaded.row, request.inputs, loaded.history)
-        return await self._run(loaded, inputs, request, "append", repeat, said=said)
+        async with self._repeats.in_turn(workspace, repeat, stream=bool(request.stream)) as earlier:
+            if earlier:
+                return earlier
+            if request.store is not False:
+                await self._supervisor.attend(loaded.row)
+                self._runs.check_free(workspace, conversation_id)
+                loaded = self._recent.get(workspace, conversation_id) or loaded  # a run may have ended meanwhile
+            said = words(request.tool_confirmations or [], loaded.history)
+            inputs = await self._new_entries(loaded.row, request.inputs, loaded.history)
+            return await self._run(loaded, inputs, request, "append", repeat, said=said)
 
     async def restart(
         self, workspace: str, conversation_id: str, request: RestartRequest, key: str | None = None
@@ -160,30 +159,31 @@ class Engine:
         admission.check_restart(request, self.guards.offered)
         parent = await self._store.load(workspace, conversation_id)
         repeat = self._repeats.bound(f"restart {conversation_id}", key, request)
-        if earlier := await self._repeats.earlier(workspace, repeat, stream=bool(request.stream)):
-            return earlier
-        place = await self._locate(parent, request.from_entry_id)
-        kept = await self._store.entries(workspace, parent.ranges(place.position))
-        history = History().extended(kept, seen(parent, place.position))
-        settings = of_branch(settings_of(parent), request)
-        now, metadata = self._clock.now(), request.metadata
-        if settings.agent_id is not None and not isinstance(request.agent_version, UnsetType):
-            await self.agents.resolve(workspace, settings.agent_id, settings.agent_version)  # also where it waits
-        row = ConversationRow(
-            workspace=workspace, id=self._ids.new("conv"), created_at=now, updated_at=now,
-            settings=encode(settings), name=parent.name, description=parent.description,
-            metadata=parent.metadata if isinstance(metadata, UnsetType) else encode_metadata(metadata),
-            head=place.position, segments=_segments(parent, place), parent_id=parent.id,
-            parent_entry_id=request.from_entry_id,
-        )  # fmt: skip
-        inputs = await self._new_entries(row, request.inputs, history)
-        if not inputs and not history.open and not history.can_run:
-            raise InvalidRequest(
-                "Nothing to answer: the branch ends with an entry of the model's. Give inputs, or restart from a user "
-                "message or a function result.", loc=("body", "inputs"),
+        async with self._repeats.in_turn(workspace, repeat, stream=bool(request.stream)) as earlier:
+            if earlier:
+                return earlier
+            place = await self._locate(parent, request.from_entry_id)
+            kept = await self._store.entries(workspace, parent.ranges(place.position))
+            history = History().extended(kept, seen(parent, place.position))
+            settings = of_branch(settings_of(parent), request)
+            now, metadata = self._clock.now(), request.metadata
+            if settings.agent_id is not None and not isinstance(request.agent_version, UnsetType):
+                await self.agents.resolve(workspace, settings.agent_id, settings.agent_version)  # also where it waits
+            row = ConversationRow(
+                workspace=workspace, id=self._ids.new("conv"), created_at=now, updated_at=now,
+                settings=encode(settings), name=parent.name, description=parent.description,
+                metadata=parent.metadata if isinstance(metadata, UnsetType) else encode_metadata(metadata),
+                head=place.position, segments=_segments(parent, place), parent_id=parent.id,
+                parent_entry_id=request.from_entry_id,
             )  # fmt: skip
-        loaded = Loaded(row=row, settings=settings, history=history)
-        return await self._run(loaded, inputs, request, "restart", repeat, kept=kept)
+            inputs = await self._new_entries(row, request.inputs, history)
+            if not inputs and not history.open and not history.can_run:
+                raise InvalidRequest(
+                    "Nothing to answer: the branch ends with an entry of the model's. Give inputs, or restart from a "
+                    "user message or a function result.", loc=("body", "inputs"),
+                )  # fmt: skip
+            loaded = Loaded(row=row, settings=settings, history=history)
+            return await self._run(loaded, inputs, request, "restart", repeat, kept=kept)
 
     async def get(self, workspace: str, conversation_id: str) -> ModelConversation | AgentConversation:
         """Return a conversation's settings; raises `NotFound`."""
@@ -276,7 +276,6 @@ class Engine:
         check(inputs, loaded.history, waits=bool(said) or (operation == "restart" and bool(loaded.history.pending)))
         row, stored, settings = loaded.row, request.store is not False, loaded.settings
         override = None if operation == "start" else request.completion_args
-        repeat = repeat if stored else None
         first = loaded.history.agent or settings.agent_id
         cast = await self._casting.cast(row.workspace, settings, first, override)
         speaker, reports = await cast.speaker(first), None
@@ -285,9 +284,6 @@ class Engine:
         # Awaited before anything of the run is: neither the model nor the store sees what a guardrail blocks.
         if guardrails := guarding(settings, speaker.agent):
             reports = await self.guards.check(guardrails, texts_of([*unanswered(kept), *inputs]))
-            # Meanwhile a retry's twin may have ended.
-            if earlier := await self._repeats.earlier(row.workspace, repeat, stream=bool(request.stream)):
-                return earlier
         plan = Plan(
             run_id=self._ids.new("run"), workspace=row.workspace, conversation_id=row.id, operation=operation,
             speaker=speaker, cast=cast, history=loaded.history,
@@ -295,11 +291,8 @@ class Engine:
             handoff_execution=request.handoff_execution or "server", repeats=repeat is not None, repeat=repeat,
             guardrails=reports, words=said,
         )  # fmt: skip
-        Form.of(plan.speaker.args, plan.speaker.offer.rendered)  # refuses a schema that is none
         self._check_serving()
         # From here to the run's registration nothing is awaited: nobody can come between.
-        if repeat and (running := self._runs.repeated(row.workspace, repeat.scope, repeat.key)):
-            return await self._repeats.attached(running, repeat, stream=plan.stream)
         journal: Journal = NoJournal()
         if stored:
             if operation == "append":
@@ -307,7 +300,9 @@ class Engine:
             journal = StoredJournal(self._store, plan.history.head, self._run_start(plan, row, override))
         run = Run(plan, journal, self._upstream, ids=self._ids, clock=self._clock, bounds=self._bounds)
         self._supervisor.carry(run, loaded, stored=stored)
-        return await self._repeats.begun(run, repeat, stream=plan.stream)
+        if error := await run.begun():
+            raise error
+        return run
 
     async def _true_words(self, row: ConversationRow, said: Sequence[Word], offer: Offer) -> Sequence[Word]:
         """Take a denial that comes too late for none: a run that failed has made the call, and that is what is told."""

@@ -5,12 +5,16 @@ A key is bound by a run that is committed; one that failed lets go of it. Which 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from weakref import WeakValueDictionary
 
 import msgspec
 
-from causerie.errors import Conflict, InvalidRequest, NotFound
+from causerie.errors import InvalidRequest, NotFound
 from causerie.ids import Clock
 from causerie.stores.base import Repeat, Store
 from causerie.types.base import Struct, encode
@@ -28,6 +32,7 @@ class Repeats:
     def __init__(self, store: Store, supervisor: Supervisor, clock: Clock) -> None:
         """Look for runs under way at the supervisor's, for those that ended in the store."""
         self._store, self._supervisor, self._clock = store, supervisor, clock
+        self._turns = WeakValueDictionary[tuple[str, str, str], asyncio.Lock]()
 
     def bound(self, scope: str, key: str | None, request: Struct) -> Repeat | None:
         """Bind a key to what was asked. How the answer is read makes it no other request.
@@ -46,53 +51,43 @@ class Repeats:
         digest = hashlib.blake2b(encode(asked), digest_size=16).digest()
         return Repeat(scope, key, digest, self._clock.now() + KEY_LIFE)
 
-    async def earlier(self, workspace: str, repeat: Repeat | None, *, stream: bool) -> Answerable | None:
-        """Return what a key already stands for.
+    @asynccontextmanager
+    async def in_turn(
+        self, workspace: str, repeat: Repeat | None, *, stream: bool
+    ) -> AsyncGenerator[Answerable | None]:
+        """Begin something under a key while nobody else does; gives what the key stands for already, if anything.
+
+        Requests under one key come one after the other until their run has begun. Otherwise a second one could look
+        before the first is there and begin after it has ended, and the model would be asked twice.
 
         Raises:
-            InvalidRequest: another request came under it.
+            InvalidRequest: another request came under the key.
         """
         if repeat is None:
-            return None
+            yield None
+            return
+        async with self._turns.setdefault((workspace, repeat.scope, repeat.key), asyncio.Lock()):
+            yield await self._earlier(workspace, repeat, stream=stream)
+
+    async def _earlier(self, workspace: str, repeat: Repeat, *, stream: bool) -> Answerable | None:
         if running := self._supervisor.runs.repeated(workspace, repeat.scope, repeat.key):
-            return await self.attached(running, repeat, stream=stream)
+            return await self._attached(running, repeat, stream=stream)
         recalled = await self._store.recall(workspace, repeat.scope, repeat.key)
-        if recalled is None:
-            return None
-        earlier = await self._supervisor.replay(workspace, recalled)
-        if earlier is None:
+        earlier = await self._supervisor.replay(workspace, recalled) if recalled else None
+        if recalled is None or earlier is None:
             return None
         _check_same(recalled.digest, repeat)
-        return await self.attached(earlier, repeat, stream=stream) if isinstance(earlier, Run) else earlier
+        return await self._attached(earlier, repeat, stream=stream) if isinstance(earlier, Run) else earlier
 
-    async def attached(self, run: Run, repeat: Repeat, *, stream: bool) -> Answerable:
-        """Have a retry read the run that is under way; whoever streams learns the conversation's id from it.
-
-        Raises:
-            CauserieError: the run could not begin, or another request came under the key.
-        """
+    async def _attached(self, run: Run, repeat: Repeat, *, stream: bool) -> Run:
+        """Have a retry read the run that is under way; whoever streams learns the conversation's id from it."""
         if run.plan.repeat is not None:
             _check_same(run.plan.repeat.digest, repeat)
-        begun = await self.begun(run, repeat, stream=stream)
-        if begun is run and stream and not run.plan.stream:
-            await self._announce(run)
-        return begun
-
-    async def begun(self, run: Run, repeat: Repeat | None, *, stream: bool) -> Answerable:
-        """Return a run once its inputs are durable, or the run that was quicker under the same key.
-
-        Raises:
-            CauserieError: the run could not begin.
-        """
-        error = await run.begun()
-        if error is None:
-            return run
-        quicker = None
-        if isinstance(error, Conflict):  # it came between the look-up and the beginning, and may have ended since
-            quicker = await self.earlier(run.plan.workspace, repeat, stream=stream)
-        if quicker is None:
+        if error := await run.begun():
             raise error
-        return quicker
+        if stream and not run.plan.stream:
+            await self._announce(run)
+        return run
 
     async def _announce(self, run: Run) -> None:
         try:
