@@ -6,7 +6,6 @@ drives the client in process can look at the same conversations over plain HTTP.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -31,15 +30,17 @@ def serving(*, toolsets: Mapping[str, Toolset] | None = None, **settings: Any) -
     known = Settings(**({"data": ":memory:"} | settings))
     with Causerie(settings=known, toolsets=toolsets, timeout_ms=int(PATIENCE * 1000)) as causerie:
         app = roof._app(known, causerie.connection.engine)
-        server = Listening(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            served = causerie.connection.thread.submit(lambda: server.serve(sockets=[listener]), new=True)
-            assert server.ready.wait(PATIENCE), "the server did not start"
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            BEHIND[url] = causerie
-            try:
-                yield url
-            finally:
-                del BEHIND[url]
-                server.should_exit = True
-                served.result(PATIENCE)
+        # The server binds for itself: asyncio sends at once (TCP_NODELAY) on sockets that say they are TCP's, and those
+        # of `socket.create_server` do not. Answers in two writes would then wait for the client's delayed ACK.
+        how: Any = {"lifespan": "off", "log_config": None, "timeout_graceful_shutdown": 1}
+        server = Listening(uvicorn.Config(app, host="127.0.0.1", port=0, **how))
+        served = causerie.connection.thread.submit(server.serve, new=True)
+        assert server.ready.wait(PATIENCE), "the server did not start"
+        url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        BEHIND[url] = causerie
+        try:
+            yield url
+        finally:
+            del BEHIND[url]
+            server.should_exit = True
+            served.result(PATIENCE)
