@@ -29,7 +29,7 @@ run: $(VENV)/.causerie ## start a server on the rehearsal model; more flags with
 .PHONY: test
 test: $(VENV)/.tools $(GENERATIONS:%=.venvs/mistralai-%/.causerie) ## run every test, with our client and both generations of the SDK
 	mkdir -p .reports && rm -f $(REPORTS)
-	echo "== four suites, two at a time; each is shown when it is done, the whole takes about ten minutes on two cores"
+	echo "== four suites, two at a time; each is shown when it is done, the whole takes about seven minutes on two cores"
 	$(MAKE) -j2 --output-sync=target test-rest test-ours $(GENERATIONS:%=test-sdk-%)
 	echo "== the checklist"
 	$(BIN)/python -m tests.requirements.check $(REPORTS)
