@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from causerie.errors import Conflict
 from causerie.stores.base import WAITED, Recorded, Reservation, Settlement
 
 from .driving import Driver
@@ -64,3 +65,13 @@ def test_a_record_holds_as_long_as_its_call_waits(db: Driver) -> None:
     db.commit(key, [], start=2, head=2, end=msgspec.structs.replace(END, settlements=[ALLOWED]))
     key = db.begin(next_run(row, run="run_d"))
     assert [db.reserve(key, call) for call in calls] == [None, Recorded(b'"done"'), None]
+
+
+def test_a_run_does_not_begin_on_a_call_that_was_spoken_of_since(db: Driver) -> None:
+    """A denial that other calls are left of moves no head."""
+    row = db.made("conv_a", 2)
+    late = msgspec.structs.replace(next_run(row, run="run_c"), waiting=["conv_a-1", "conv_a-2"])
+    key = db.begin(next_run(row, run="run_b"))
+    db.commit(key, [], start=2, head=2, end=msgspec.structs.replace(END, settlements=[DENIED]))
+    assert "just ended" in db.refusal(Conflict, lambda: db.begin(late))
+    db.begin(msgspec.structs.replace(late, waiting=["conv_a-1"]))

@@ -281,13 +281,13 @@ class Engine:
         cast = await self._casting.cast(row.workspace, settings, first, override)
         speaker, reports = await cast.speaker(first), None
         check_offered(said, speaker.offer)
-        said = await self._true_words(row, said, speaker.offer) if stored else said
         # Awaited before anything of the run is: neither the model nor the store sees what a guardrail blocks.
         if guardrails := guarding(settings, speaker.agent):
             reports = await self.guards.check(guardrails, texts_of([*unanswered(kept), *inputs]))
             # Meanwhile a retry's twin may have ended.
             if earlier := await self._repeats.earlier(row.workspace, repeat, stream=bool(request.stream)):
                 return earlier
+        said = await self._true_words(row, said, speaker.offer) if stored else said  # as late as can be
         plan = Plan(
             run_id=self._ids.new("run"), workspace=row.workspace, conversation_id=row.id, operation=operation,
             speaker=speaker, cast=cast, history=loaded.history,
@@ -335,7 +335,7 @@ class Engine:
         return RunStart(
             run_id=plan.run_id, operation=plan.operation, conversation=row, head=plan.history.head,
             entries=plan.inputs, started_at=plan.started_at, announced=plan.stream,
-            request=encode(request), repeat=plan.repeat,
+            waiting=[row.id for row in plan.history.pending.values()], request=encode(request), repeat=plan.repeat,
         )  # fmt: skip
 
     async def _load(self, workspace: str, conversation_id: str) -> Loaded:

@@ -124,6 +124,8 @@ class RunStart(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         conversation: the row as it will be; for start and restart it is new and `head` 0 or where the branch is cut.
         head: what the run starts from; it begins only if the stored head is still that.
+        waiting: the entries of calls that it takes to be waiting for a word; it begins only if none has had one, which
+            moves no head if it denies.
         announced: whether the id leaves before the run ends (it streams); then a failed start still exists, empty.
         request: what an adopter needs to carry the run on (D4).
         repeat: under which idempotency key it was asked for, if any.
@@ -136,6 +138,7 @@ class RunStart(msgspec.Struct, frozen=True, kw_only=True):
     entries: Sequence[EntryRow]
     started_at: datetime
     announced: bool
+    waiting: Sequence[str] = ()
     request: bytes = b"{}"
     repeat: Repeat | None = None
 

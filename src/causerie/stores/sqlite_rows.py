@@ -120,7 +120,8 @@ def begin(db: sqlite3.Connection, start: RunStart, owner: str) -> RunKey:
     row = start.conversation
     query = {"workspace": row.workspace, "id": row.id, "run_id": start.run_id, "head": start.head}
     if start.operation == "append":
-        found = db.execute(SQL["begin_next"], query).fetchone()
+        spoken = any(db.execute(SQL["spoken_of"], {**query, "entry": entry}).fetchone() for entry in start.waiting)
+        found = None if spoken else db.execute(SQL["begin_next"], query).fetchone()
         if found is None:
             raise _in_the_way(db, query)
     else:

@@ -61,6 +61,9 @@ UPDATE conversation SET run_id = :run_id, fence = fence + 1
 WHERE workspace = :workspace AND id = :id AND head = :head AND run_id IS NULL AND deleted_at IS NULL
 RETURNING fence;
 
+-- name: spoken_of
+SELECT 1 FROM settlement WHERE workspace = :workspace AND conversation = :id AND entry = :entry;
+
 -- name: in_the_way
 SELECT run_id, head FROM conversation
 WHERE workspace = :workspace AND id = :id AND announced = 1 AND deleted_at IS NULL;
