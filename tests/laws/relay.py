@@ -1,4 +1,4 @@
-"""Agents that hand over to each other at random, over processes that die, and an observer of what comes of it.
+"""Agents that hand over to each other and call for tools at random, over processes that die, and an observer of that.
 
 The model is a function of its prompt and of what it is offered, so that whoever asks it again is answered the same.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from causerie.engine.conversation import settings_of
 from causerie.engine.plan import Bounds
 from causerie.engine.replay import Answerable
-from causerie.errors import BadRequest, CauserieError, Conflict, InvalidRequest, NotFound
+from causerie.engine.runlog import Cursor, Numbered
+from causerie.errors import BadRequest, CauserieError, Conflict, InvalidRequest, NotFound, UpstreamError
 from causerie.types.agents import CreateAgentRequest, UpdateAgentRequest
 from causerie.types.base import encode
 from causerie.types.events import OUTPUT_EVENTS, Event, ResponseDoneEvent
@@ -24,15 +26,16 @@ from causerie.types.fold import collect
 from causerie.types.requests import AppendRequest, ListRequest, RestartRequest, StartRequest, decode_request
 from causerie.upstreams.base import CallDelta, Delta, ModelRequest, TextDelta, UsageDelta
 
-from .living import ACT, ASK, FOR_EVER, LOOK, Died, Nature, Process, asked_for
+from .living import ACT, ASK, FOR_EVER, LOOK, MAILBOX, PEEK, SEND, Died, Nature, Process
 from .playing import flaws
 from .remembering import valid
+from .spoken import Account, Spoken, Taken, said, spoken, taken
 from .strategies import user
-from .world import HERE, answers, grows, stopped_clock, text_of, without_end
+from .world import HERE, answers, asking, grows, stopped_clock, text_of, without_end
 
 Listed = dict[str, Any]
 INPUTS = ("message.input", "function.result")
-FIRST, SECOND = "first handoff", "second handoff"
+FIRST, SECOND, BREAK = "first handoff", "second handoff", "break"
 MOVES: dict[str, tuple[str, ...]] = {
     "say": (),
     "hand over": (FIRST,),
@@ -42,12 +45,19 @@ MOVES: dict[str, tuple[str, ...]] = {
     "ask": (ASK,),
     "ask and hand over": (FIRST, ASK),
     "all": (LOOK, ASK, SECOND, ACT, FIRST),
+    "send": (SEND,),
+    "send two": (SEND, SEND),
+    "send and peek": (PEEK, SEND, PEEK),
+    "send and ask": (SEND, ASK, ACT, PEEK),
+    "send and hand over": (SECOND, SEND, LOOK),
+    "break": (BREAK,),
 }
 """What a turn calls, as far as it is offered to whoever acts."""
 TOOLS: tuple[Listed, ...] = (
     {"type": "function", "function": {"name": ASK, "parameters": {"type": "object"}}},
     {"type": "web_search"},
     {"type": "code_interpreter"},
+    MAILBOX,
 )
 REFUSED = (Conflict, BadRequest, InvalidRequest, NotFound)
 
@@ -67,6 +77,13 @@ class Asked(NamedTuple):
     tools: bytes | None
 
 
+class Heard(NamedTuple):
+    """What a caller was told of a run."""
+
+    run: list[Answerable]
+    events: list[Numbered]
+
+
 class Relay:
     """Processes over one file, one after the other, and all that was ever asked of the model."""
 
@@ -75,9 +92,8 @@ class Relay:
         self.folder = Path(tempfile.mkdtemp(prefix="relay-"))
         self.nature = Nature()
         self.asked: dict[tuple[str, int], list[Asked]] = defaultdict(list)
-        self.heard: list[list[Event]] = []
-        self.cuts: dict[str, int] = {}
-        self.continued: set[str] = set()
+        self.heard: list[Heard] = []
+        self.spoken: dict[str, Spoken] = {}
         self.live = self._born(adopt=False)
         self.agents: list[str] = []
         for number, member in enumerate(members):
@@ -104,12 +120,12 @@ class Relay:
         """Start a conversation with one of the agents."""
         token = self._token(program, budget)
         body = {"agent_id": self.agents[which % len(self.agents)], "inputs": f"<{token}>"}
-        request = decode_request(_body(body, client=client, stream=stream), StartRequest)
+        request = decode_request(_body(token, body, client=client, stream=stream), StartRequest)
         self._send(self.live.engine.start(HERE, request))
 
     def append(self, which: int, program: list[str], budget: int, *, client: bool, stream: bool, echo: bool) -> None:
         """Append to a conversation: results where they are missing, the handoff that it ended with, or a message."""
-        found = (self._waiting() if which % 2 else None) or self._talk(which)
+        found = (self._waiting(answers) if which % 2 else None) or self._talk(which)
         if found is None:
             return
         conversation, history = found
@@ -117,22 +133,55 @@ class Relay:
         inputs = answers(history, f"<{token}>") or [user(f"<{token}>")]
         if echo and history[-1]["type"] == "agent.handoff":
             inputs = [history[-1]]
-            self.continued.add(next(filter(None, map(_token_of, reversed(history)))))
-        request = decode_request(_body({"inputs": inputs}, client=client, stream=stream), AppendRequest)
+        request = decode_request(_body(token, {"inputs": inputs}, client=client, stream=stream), AppendRequest)
         self._send(self.live.engine.append(HERE, conversation, request))
 
-    def restart(self, which: int, cut: int, program: list[str], budget: int, *, client: bool, stream: bool) -> None:
-        """Branch a conversation anywhere."""
-        found = self._talk(which)
+    def restart(
+        self, which: int, cut: int, program: list[str], budget: int, *, client: bool, stream: bool, bare: bool
+    ) -> None:  # fmt: skip
+        """Branch a conversation anywhere; where a call waits for a word, there is nothing to say but results."""
+        found = (self._waiting(_asks_first) if which % 2 else None) or self._talk(which)
+        if found is None or (account := self._account(*found)) is None:
+            return
+        conversation, history = found
+        kept = account.seen(cut % len(history) + 1)
+        token = self._token(program, budget)
+        self.spoken[token].base = {call: one for call, one in account.fates.items() if one.position <= len(kept)}
+        inputs = answers(kept, f"<{token}>")
+        if asking(kept):
+            inputs = [] if bare else inputs
+        body = {"from_entry_id": kept[-1]["id"], "inputs": inputs or ([] if asking(kept) else [user(f"<{token}>")])}
+        request = decode_request(_body(token, body, client=client, stream=stream), RestartRequest)
+        self._send(self.live.engine.restart(HERE, conversation, request))
+
+    def settle(
+        self, which: int, choices: list[str], program: list[str], budget: int, *, stream: bool, answer: bool, odd: str
+    ) -> None:
+        """Say words on calls that wait, on all of them or some, beside results or alone; or words that are refused."""
+        found = self._waiting(_asks_first)
         if found is None:
             return
         conversation, history = found
-        kept = history[: cut % len(history) + 1]
+        calls = asking(history)
+        words = said(calls[which % len(calls) :] + calls[: which % len(calls)], choices)
+        if odd or not words:
+            self._refuse(conversation, history, words, odd)
+            return
         token = self._token(program, budget)
-        self.cuts[token] = len(kept)
-        body = {"from_entry_id": kept[-1]["id"], "inputs": answers(kept, f"<{token}>") or [user(f"<{token}>")]}
-        request = decode_request(_body(body, client=client, stream=stream), RestartRequest)
-        self._send(self.live.engine.restart(HERE, conversation, request))
+        self.spoken[token] = spoken(calls, words)
+        for query in self.spoken[token].queries.values():
+            self.nature.budget[query.partition(".")[0]] += budget
+        inputs = answers(history, f"<{token}>") if answer else []
+        body = _body(token, {"inputs": inputs, "tool_confirmations": words}, client=False, stream=stream)
+        free = not self._busy(conversation)
+        self._send(self.live.engine.append(HERE, conversation, decode_request(body, AppendRequest)), fits=free)
+        if self.live.alive and self._busy(conversation):
+            assert self._history(conversation) in (history, []), "a word counts when its run ends"
+
+    def delete(self, which: int) -> None:
+        """Delete a conversation; branches of it live on."""
+        if found := self._talk(which):
+            self._try(self.live.engine.delete(HERE, found[0]))
 
     def advance(self, which: int, steps: int) -> None:
         """Let the model, or a tool, go on."""
@@ -166,40 +215,75 @@ class Relay:
             self.live.advance(token, FOR_EVER)
         assert self.nature.complaints == []
         for (token, turn), same in self.asked.items():
-            asked = {one._replace(tools=None) if token in self.continued else one for one in same}
-            assert len(asked) == 1, f"whoever carries {token}.{turn} on has to ask the same"
+            assert len(set(same)) == 1, f"whoever carries {token}.{turn} on has to ask the same"
+        made = self._made()
         listed = self.live.do(self.live.engine.list(HERE, ListRequest(page_size=1000)))
         for one in listed:
-            self._judge(one.id, str(one.agent_id))  # type: ignore[union-attr]
-        for events in self.heard:
-            _in_order(events)
+            self._judge(one.id, str(one.agent_id), made[one.id])  # type: ignore[union-attr]
+        for heard in self.heard:
+            _in_order([event for _, event in heard.events])
+        for number, heard in enumerate(self.heard):
+            if heard.run and heard.run[0].conversation_id in {one.id for one in listed}:
+                self._resume(heard, number * 7 % (len(heard.events) + 1))
 
     def close(self) -> None:
         """Leave nothing behind."""
         self.live.crash()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _judge(self, conversation: str, agent: str) -> None:
+    def _judge(self, conversation: str, agent: str, made: Counter[str]) -> None:
         history = self._history(conversation)
         assert valid(history) == []
         self._check_agents(history, agent)
-        outputs = list[Listed]()
-        runs = self.live.do(self.live.engine.list_runs(HERE, conversation))
-        assert {run.state for run in runs} <= {"done", "failed", "cancelled"}, "every run ends"
-        for run in reversed(runs):
-            if run.state != "failed":
-                outputs += self._told(conversation, run.id)
-            assert run.error is None or "setting max_" in run.error.message, "a run fails for what it may not, only"
+        shown = self.live.do(self.live.engine.list_runs(HERE, conversation))
+        assert {run.state for run in shown} <= {"done", "failed", "cancelled"}, "every run ends"
+        for run in shown:
+            assert run.error is None or "setting max_" in run.error.message or run.error.message == "It broke."
             assert run.bounds.handoffs <= run.bounds.max_handoffs
-        made = [without_end(entry) for entry in history if entry["type"] not in INPUTS]
-        assert made[len(made) - len(outputs) :] == outputs
-        self._check_prompts(history)
+        runs = self._runs(conversation)
+        account = Account(history, self.spoken[runs[0].token].base)
+        end = runs[0].head
+        for one in runs:
+            account.take(one, self.spoken[one.token])
+            if one.state != "failed":
+                assert one.head == end, "each run begins where the one before it ended"
+                end = account.told(one, self._told(conversation, one.id))
+        assert end == len(history)
+        account.check(made)
+        self._check_prompts(history, [one.token for one in runs if one.state != "failed"])
 
-    def _told(self, conversation: str, run_id: str) -> list[Listed]:
-        """Read a run's events from the first on; return what they fold to."""
+    def _made(self) -> dict[str, Counter[str]]:
+        """Count the calls that were made of tools that ask first; see that each was allowed to the run that made it."""
+        made = defaultdict[str, Counter[str]](Counter)
+        for context, _, query in self.nature.allowed:
+            made[context.conversation_id][query] += 1
+            row = self.live.do(self.live.store.run(HERE, context.conversation_id, context.run_id))
+            if row is not None:
+                assert self.spoken[taken(row).token].allows(query), f"nobody allowed {query}"
+        return made
+
+    def _account(self, conversation: str, history: list[Listed]) -> Account | None:
+        """Return what has come of each call by now; None if the process died of being asked."""
+        runs = self._runs(conversation)
+        if not runs:
+            return None
+        account = Account(history, self.spoken[runs[0].token].base)
+        for run in runs:
+            if run.state != "running":
+                account.take(run, self.spoken[run.token])
+        return account
+
+    def _runs(self, conversation: str) -> list[Taken]:
+        """Return the runs of a conversation, oldest first."""
+        one = self._try(self.live.store.load(HERE, conversation))
+        rows = self._try(self.live.store.runs(HERE, conversation, limit=1000)) if one else None
+        return [taken(row, settings_of(one)) for row in reversed(rows or ())]
+
+    def _told(self, conversation: str, run_id: str, cursor: Cursor | None = None, had: Sequence[Event] = ()) -> Any:
+        """Read a run's events from somewhere on; return what all of them fold to."""
 
         async def read() -> list[Event]:
-            following = await self.live.engine.follow_run(HERE, conversation, run_id, None)
+            following = await self.live.engine.follow_run(HERE, conversation, run_id, cursor)
             found = list[Event]()
             while not following.ended:
                 found += [numbered.event for numbered in await following.batch()]
@@ -207,7 +291,17 @@ class Relay:
 
         events = self.live.do(read())
         _in_order(events)
-        return [without_end(json.loads(encode(entry))) for entry in collect(events, stopped_clock).outputs]
+        return [without_end(json.loads(encode(entry))) for entry in collect([*had, *events], stopped_clock).outputs]
+
+    def _resume(self, heard: Heard, cut: int) -> None:
+        """See that whoever comes back anywhere is told what those were told who had nothing."""
+        conversation, run_id = heard.run[0].conversation_id, heard.run[0].id
+        row = self.live.do(self.live.store.run(HERE, conversation, run_id))
+        if row is None or row.state == "failed" or not cut:
+            return
+        had = heard.events[:cut]
+        place, events = Cursor.parse(had[-1].cursor), [event for _, event in had]
+        assert self._told(conversation, run_id, place, events) == self._told(conversation, run_id)
 
     def _check_agents(self, history: Sequence[Listed], agent: str) -> None:
         """See that each output came from whoever acted there, and that nobody handed over but to whom it may."""
@@ -219,18 +313,17 @@ class Relay:
             elif entry["type"] not in INPUTS:
                 assert entry["agent_id"] == agent
                 assert entry["model"] == f"m{self.agents.index(agent)}"
-                assert entry.get("name", ASK) == ASK or entry["type"] == "tool.execution", "nobody else's function"
+                own = entry["type"] == "tool.execution" or entry.get("name", ASK) in (ASK, SEND, PEEK)
+                assert own, "nobody else's function"
 
-    def _check_prompts(self, history: Sequence[Listed]) -> None:
+    def _check_prompts(self, history: Sequence[Listed], tokens: Sequence[str]) -> None:
         """See that what each agent was asked in this conversation only grew."""
-        tokens = [_token_of(entry) for entry in history]
-        begun = max([place for place, token in enumerate(tokens) if self.cuts.get(token) == place], default=0)
         by_agent = defaultdict[str, list[bytes]](list)
-        said = " ".join(text_of(entry) for entry in history)
-        for token in dict.fromkeys(filter(None, tokens[begun:])):
+        told = " ".join(text_of(entry) for entry in history)
+        for token in tokens:
             turns = sorted(turn for one, turn in self.asked if one == token)
-            # What a run asked that failed is no part of the line: the turns before it are not in the history.
-            for turn in (turn for turn in turns if all(f"{token}.{before} " in said for before in range(turn))):
+            # A run that was cancelled may have left less than it was told; then nothing goes on from there.
+            for turn in (turn for turn in turns if all(f"{token}.{before} " in told for before in range(turn))):
                 first = self.asked[token, turn][0]
                 by_agent[first.agent].append(first.prompt)
         for prompts in by_agent.values():
@@ -246,6 +339,7 @@ class Relay:
         token = f"t{len(self.nature.programs)}"
         self.nature.programs[token] = program
         self.nature.budget[token] = budget
+        self.spoken[token] = Spoken()
         return token
 
     def _talk(self, which: int) -> tuple[str, list[Listed]] | None:
@@ -256,10 +350,44 @@ class Relay:
         history = self._history(conversation)
         return (conversation, history) if history else None
 
-    def _waiting(self) -> tuple[str, list[Listed]] | None:
-        """Return a conversation whose calls wait for results, if there is one."""
+    def _waiting(self, wanted: Callable[[list[Listed]], Any]) -> tuple[str, list[Listed]] | None:
+        """Return a conversation with calls that wait, if there is one."""
         recent = [self._talk(which) for which in range(3)]
-        return next((found for found in recent if found and answers(found[1])), None)
+        return next((found for found in recent if found and wanted(found[1])), None)
+
+    def _busy(self, conversation: str) -> bool:
+        return "running" in [run.state for run in self._try(self.live.engine.list_runs(HERE, conversation)) or ()]
+
+    def _refuse(self, conversation: str, history: list[Listed], words: list[Listed], odd: str) -> None:
+        """Say what cannot be said, and see that it is refused and changes nothing."""
+        settled = [entry for entry in history if entry.get("confirmation_status") in ("allowed", "denied")]
+        again = [{"tool_call_id": call["tool_call_id"], "confirmation": "allow"} for call in settled]
+        waiting = {call["tool_call_id"] for call in asking(history)}
+        again = [word for word in again if word["tool_call_id"] not in waiting]
+        inputs, kind = list[Listed](), InvalidRequest
+        if odd == "twice":
+            words = [*words, *words]
+        elif odd == "settled" and again:
+            words = [*words, again[-1]]
+        elif odd == "message" or not answers(history):
+            inputs, kind = [*answers(history), user("Well?")], BadRequest
+        else:
+            inputs, words, kind = answers(history), [], BadRequest
+        body = _body("t0", {"inputs": inputs, "tool_confirmations": words}, client=False, stream=False)
+        before, asked = self._runs(conversation), len(self.asked)
+        busy = self._busy(conversation)
+        try:
+            self.live.do(self.live.engine.append(HERE, conversation, decode_request(body, AppendRequest)))
+        except Died:
+            self.crash(adopt=True)
+            return
+        except (kind, Conflict) as error:
+            refused = error
+        else:
+            raise AssertionError(f"was not refused: {odd}")
+        assert busy or not isinstance(refused, Conflict)
+        if not busy:
+            assert (self._history(conversation), self._runs(conversation), len(self.asked)) == (history, before, asked)
 
     def _history(self, conversation: str) -> list[Listed]:
         return [json.loads(body) for body in self._try(self.live.engine.get_history(HERE, conversation)) or ()]
@@ -278,20 +406,22 @@ class Relay:
             pass
         return None
 
-    def _send(self, begin: Awaitable[Answerable]) -> None:
-        events, process = list[Event](), self.live
-        self.heard.append(events)
+    def _send(self, begin: Awaitable[Answerable], *, fits: bool = False) -> None:
+        """Send a request and read what is answered; one that `fits` must not be refused."""
+        heard, process = Heard([], []), self.live
+        self.heard.append(heard)
 
         async def read() -> None:
             try:
-                reading = (await begin).reader()
-            except REFUSED:
-                return
+                run = await begin
             except CauserieError as error:
-                self.nature.complaints += [f"refused with {error!r}"] if process.alive else []
+                wrong = fits or not isinstance(error, REFUSED)
+                self.nature.complaints += [f"refused with {error!r}"] if process.alive and wrong else []
                 return
+            heard.run.append(run)
+            reading = run.reader()
             while not reading.ended:
-                events.extend(numbered.event for numbered in await reading.batch())
+                heard.events.extend(await reading.batch())
 
         self.live.spawn(read())
         if not self.live.alive:
@@ -308,18 +438,21 @@ class _Model:
         messages = json.loads(request.messages)
         nature = self._relay.nature
         nature.complaints += flaws(messages) + _out_of_turn(messages)
-        token, turn = asked_for(messages)
+        token, turn = nature.asked_for(request)
         agent = messages[0]["content"]
         self._relay.asked[token, turn].append(Asked(agent, request.messages, request.tools))
         offered = [tool["function"]["name"] for tool in json.loads(request.tools or b"[]")]
         program = nature.programs[token]
-        names = _named(MOVES[program[turn] if turn < len(program) else "say"], offered)
+        move = MOVES[program[turn] if turn < len(program) else "say"]
+        names = _named(move, offered)
         await self._process.step(token)
         yield [TextDelta(f"{token}.{turn} "), TextDelta(agent)]
         for index, name in enumerate(names):
             await self._process.step(token)
             given = json.dumps({"query": f"{token}.{turn}.{index}"})
             yield [CallDelta(index, f"call{turn}{index}xxx", name, given[:5]), CallDelta(index, arguments=given[5:])]
+        if BREAK in move:
+            raise UpstreamError("It broke.")
         yield [UsageDelta(3, 2)]
 
     async def models(self) -> list[str]:
@@ -355,11 +488,10 @@ def _in_order(events: Sequence[Event]) -> None:
         collect(events, stopped_clock)
 
 
-def _token_of(entry: Listed) -> str:
-    """Return the token of an input; nothing for an output."""
-    return str(entry.get("content") or entry.get("result"))[1:-1] if entry["type"] in INPUTS else ""
+def _asks_first(history: Sequence[Listed]) -> bool:
+    return bool(asking(history))
 
 
-def _body(body: Listed, *, client: bool, stream: bool) -> bytes:
-    how = {"stream": stream} | ({"handoff_execution": "client"} if client else {})
-    return json.dumps(body | how).encode()
+def _body(token: str, body: Listed, *, client: bool, stream: bool) -> bytes:
+    how = {"stream": stream, "completion_args": {"random_seed": int(token[1:])}}
+    return json.dumps(body | how | ({"handoff_execution": "client"} if client else {})).encode()

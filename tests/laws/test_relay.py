@@ -1,7 +1,8 @@
-"""The laws of handing over: whoever hands over to whom, in whatever turn, and whenever the process dies.
+"""The laws of handing over and of words on calls: whoever hands over to whom and allows what, whenever a process dies.
 
 History stays valid, `output_index` never goes back, every run ends, each agent's prompts only grow, and what a run's
-events fold to is what is stored and what history shows.
+events fold to is what is stored and what history shows. A call that waits is made once it is allowed, and once; one
+that is denied is not; what is refused changes nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from .living import FOR_EVER
 from .relay import MOVES, Member, Relay
+from .spoken import ALLOW, DENY, LEAVE
 from .world import laws
 
 Step = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -23,14 +25,27 @@ flags = st.booleans()
 moves = st.sampled_from([move for move in sorted(MOVES) if move != "say"])
 programs = st.lists(moves, min_size=1, max_size=5) | st.just(["hand over"] * 6)
 budgets = st.sampled_from([0, 1, 2, 3, 5, FOR_EVER, FOR_EVER, FOR_EVER])
-tools = st.sampled_from([(), (0,), (1, 2), (0, 1, 2), (0, 1, 2)])
+tools = st.sampled_from([(), (0,), (1, 2), (0, 1, 2), (3,), (0, 3), (0, 1, 2, 3), (0, 1, 2, 3)])
+choices = st.lists(st.sampled_from([ALLOW, ALLOW, DENY, LEAVE]), min_size=1, max_size=4)
+odd = st.sampled_from(["", "", "", "", "", "twice", "settled", "message", "results"])
 members = st.builds(Member, st.lists(st.integers(0, 3), max_size=3) | st.just([1, 2, 3]), tools)
 how = {"client": flags, "stream": flags}
 step = st.one_of(
     st.tuples(st.just("start"), st.tuples(numbers, programs, budgets), st.fixed_dictionaries(how)),
     st.tuples(st.just("append"), st.tuples(numbers, programs, budgets), st.fixed_dictionaries(how | {"echo": flags})),
     st.tuples(st.just("append"), st.tuples(numbers, programs, budgets), st.fixed_dictionaries(how | {"echo": flags})),
-    st.tuples(st.just("restart"), st.tuples(numbers, numbers, programs, budgets), st.fixed_dictionaries(how)),
+    st.tuples(
+        st.just("restart"), st.tuples(numbers, numbers, programs, budgets), st.fixed_dictionaries(how | {"bare": flags})
+    ),
+    *[
+        st.tuples(
+            st.just("settle"),
+            st.tuples(numbers, choices, programs, budgets),
+            st.fixed_dictionaries({"stream": flags, "answer": flags, "odd": odd}),
+        )
+    ]
+    * 3,
+    st.tuples(st.just("delete"), st.tuples(numbers), st.just({})),
     st.tuples(st.just("advance"), st.tuples(numbers, budgets), st.just({})),
     st.tuples(st.just("cancel"), st.tuples(st.integers(0, 2)), st.just({})),
     st.tuples(st.just("rename"), st.tuples(numbers), st.just({})),
