@@ -8,33 +8,26 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from causerie.engine.conversation import settings_of
 from causerie.engine.plan import Bounds
 from causerie.engine.replay import Answerable
-from causerie.engine.runlog import Cursor, Numbered
-from causerie.errors import BadRequest, CauserieError, Conflict, InvalidRequest, NotFound, UpstreamError
+from causerie.errors import BadRequest, CauserieError, Conflict, InvalidRequest, UpstreamError
 from causerie.types.agents import CreateAgentRequest, UpdateAgentRequest
-from causerie.types.base import encode
-from causerie.types.events import OUTPUT_EVENTS, Event, ResponseDoneEvent
-from causerie.types.fold import collect
 from causerie.types.requests import AppendRequest, ListRequest, RestartRequest, StartRequest, decode_request
 from causerie.upstreams.base import CallDelta, Delta, ModelRequest, TextDelta, UsageDelta
 
+from .judging import REFUSED, Asked, Heard, Listed, Observed
 from .living import ACT, ASK, FOR_EVER, LOOK, MAILBOX, PEEK, SEND, Died, Nature, Process
 from .playing import flaws
-from .remembering import valid
-from .spoken import Account, Spoken, Taken, said, spoken, taken
+from .spoken import Spoken, said, spoken
 from .strategies import user
-from .world import HERE, answers, asking, grows, stopped_clock, text_of, without_end
+from .world import HERE, answers, asking
 
-Listed = dict[str, Any]
-INPUTS = ("message.input", "function.result")
 FIRST, SECOND, BREAK = "first handoff", "second handoff", "break"
 MOVES: dict[str, tuple[str, ...]] = {
     "say": (),
@@ -59,7 +52,6 @@ TOOLS: tuple[Listed, ...] = (
     {"type": "code_interpreter"},
     MAILBOX,
 )
-REFUSED = (Conflict, BadRequest, InvalidRequest, NotFound)
 
 
 class Member(NamedTuple):
@@ -69,26 +61,11 @@ class Member(NamedTuple):
     tools: Sequence[int]
 
 
-class Asked(NamedTuple):
-    """One call of the model."""
-
-    agent: str
-    prompt: bytes
-    tools: bytes | None
-
-
-class Heard(NamedTuple):
-    """What a caller was told of a run."""
-
-    run: list[Answerable]
-    events: list[Numbered]
-
-
-class Relay:
+class Relay(Observed):
     """Processes over one file, one after the other, and all that was ever asked of the model."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        """Make the agents."""
+    def __init__(self, members: Sequence[Member], *first: str) -> None:
+        """Make the agents, and begin a conversation whose first turns are these moves."""
         self.folder = Path(tempfile.mkdtemp(prefix="relay-"))
         self.nature = Nature()
         self.asked: dict[tuple[str, int], list[Asked]] = defaultdict(list)
@@ -112,7 +89,7 @@ class Relay:
         }
         for agent_id, targets in self.graph.items():
             self._change(agent_id, handoffs=list(dict.fromkeys(targets)) or None)
-        self.start(0, [], FOR_EVER, client=False, stream=True)
+        self.start(0, [*first], FOR_EVER, client=False, stream=True)
 
     # ---- what may happen
 
@@ -155,11 +132,24 @@ class Relay:
         self._send(self.live.engine.restart(HERE, conversation, request))
 
     def settle(
-        self, which: int, choices: list[str], program: list[str], budget: int, *, stream: bool, answer: bool, odd: str
+        self,
+        which: int,
+        choices: list[str],
+        program: list[str],
+        budget: int,
+        *,
+        stream: bool,
+        answer: bool,
+        odd: str,
+        cut: bool,
     ) -> None:
-        """Say words on calls that wait, on all of them or some, beside results or alone; or words that are refused."""
+        """Say words on calls that wait, on all of them or some, beside results or alone; or words that are refused.
+
+        Where no call waits, something is said that may lead to some.
+        """
         found = self._waiting(_asks_first)
         if found is None:
+            self.append(which, program, FOR_EVER, client=False, stream=stream, echo=False)
             return
         conversation, history = found
         calls = asking(history)
@@ -169,24 +159,28 @@ class Relay:
             return
         token = self._token(program, budget)
         self.spoken[token] = spoken(calls, words)
-        for query in self.spoken[token].queries.values():
-            self.nature.budget[query.partition(".")[0]] += budget
+        for maker in self.spoken[token].makers:
+            self.nature.budget[maker] = budget
         inputs = answers(history, f"<{token}>") if answer else []
         body = _body(token, {"inputs": inputs, "tool_confirmations": words}, client=False, stream=stream)
         free = not self._busy(conversation)
         self._send(self.live.engine.append(HERE, conversation, decode_request(body, AppendRequest)), fits=free)
         if self.live.alive and self._busy(conversation):
             assert self._history(conversation) in (history, []), "a word counts when its run ends"
+        if cut:
+            self._try(self.live.engine.cancel(HERE, conversation))
 
     def delete(self, which: int) -> None:
-        """Delete a conversation; branches of it live on."""
-        if found := self._talk(which):
+        """Delete a conversation that is not the last; branches of it live on."""
+        if (found := self._talk(which)) and self._talk(which + 1) != found:
             self._try(self.live.engine.delete(HERE, found[0]))
 
     def advance(self, which: int, steps: int) -> None:
         """Let the model, or a tool, go on."""
         tokens = list(self.nature.programs)
-        self.live.advance(tokens[-1 - which % min(len(tokens), 3)], steps)
+        token = tokens[-1 - which % min(len(tokens), 3)]
+        for one in sorted({token, *self.spoken[token].makers}):
+            self.live.advance(one, steps)
 
     def cancel(self, which: int) -> None:
         """Cancel whatever runs in a conversation."""
@@ -206,128 +200,10 @@ class Relay:
         self.live.crash()
         self.live = self._born(adopt=adopt)
 
-    # ---- what has to be
-
-    def finish(self) -> None:
-        """Let everything come to its end, and see that the laws hold."""
-        self.crash(adopt=True)
-        for token in self.nature.programs:
-            self.live.advance(token, FOR_EVER)
-        assert self.nature.complaints == []
-        for (token, turn), same in self.asked.items():
-            assert len(set(same)) == 1, f"whoever carries {token}.{turn} on has to ask the same"
-        made = self._made()
-        listed = self.live.do(self.live.engine.list(HERE, ListRequest(page_size=1000)))
-        for one in listed:
-            self._judge(one.id, str(one.agent_id), made[one.id])  # type: ignore[union-attr]
-        for heard in self.heard:
-            _in_order([event for _, event in heard.events])
-        for number, heard in enumerate(self.heard):
-            if heard.run and heard.run[0].conversation_id in {one.id for one in listed}:
-                self._resume(heard, number * 7 % (len(heard.events) + 1))
-
     def close(self) -> None:
         """Leave nothing behind."""
         self.live.crash()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _judge(self, conversation: str, agent: str, made: Counter[str]) -> None:
-        history = self._history(conversation)
-        assert valid(history) == []
-        self._check_agents(history, agent)
-        shown = self.live.do(self.live.engine.list_runs(HERE, conversation))
-        assert {run.state for run in shown} <= {"done", "failed", "cancelled"}, "every run ends"
-        for run in shown:
-            assert run.error is None or "setting max_" in run.error.message or run.error.message == "It broke."
-            assert run.bounds.handoffs <= run.bounds.max_handoffs
-        runs = self._runs(conversation)
-        account = Account(history, self.spoken[runs[0].token].base)
-        end = runs[0].head
-        for one in runs:
-            account.take(one, self.spoken[one.token])
-            if one.state != "failed":
-                assert one.head == end, "each run begins where the one before it ended"
-                end = account.told(one, self._told(conversation, one.id))
-        assert end == len(history)
-        account.check(made)
-        self._check_prompts(history, [one.token for one in runs if one.state != "failed"])
-
-    def _made(self) -> dict[str, Counter[str]]:
-        """Count the calls that were made of tools that ask first; see that each was allowed to the run that made it."""
-        made = defaultdict[str, Counter[str]](Counter)
-        for context, _, query in self.nature.allowed:
-            made[context.conversation_id][query] += 1
-            row = self.live.do(self.live.store.run(HERE, context.conversation_id, context.run_id))
-            if row is not None:
-                assert self.spoken[taken(row).token].allows(query), f"nobody allowed {query}"
-        return made
-
-    def _account(self, conversation: str, history: list[Listed]) -> Account | None:
-        """Return what has come of each call by now; None if the process died of being asked."""
-        runs = self._runs(conversation)
-        if not runs:
-            return None
-        account = Account(history, self.spoken[runs[0].token].base)
-        for run in runs:
-            if run.state != "running":
-                account.take(run, self.spoken[run.token])
-        return account
-
-    def _runs(self, conversation: str) -> list[Taken]:
-        """Return the runs of a conversation, oldest first."""
-        one = self._try(self.live.store.load(HERE, conversation))
-        rows = self._try(self.live.store.runs(HERE, conversation, limit=1000)) if one else None
-        return [taken(row, settings_of(one)) for row in reversed(rows or ())]
-
-    def _told(self, conversation: str, run_id: str, cursor: Cursor | None = None, had: Sequence[Event] = ()) -> Any:
-        """Read a run's events from somewhere on; return what all of them fold to."""
-
-        async def read() -> list[Event]:
-            following = await self.live.engine.follow_run(HERE, conversation, run_id, cursor)
-            found = list[Event]()
-            while not following.ended:
-                found += [numbered.event for numbered in await following.batch()]
-            return found
-
-        events = self.live.do(read())
-        _in_order(events)
-        return [without_end(json.loads(encode(entry))) for entry in collect([*had, *events], stopped_clock).outputs]
-
-    def _resume(self, heard: Heard, cut: int) -> None:
-        """See that whoever comes back anywhere is told what those were told who had nothing."""
-        conversation, run_id = heard.run[0].conversation_id, heard.run[0].id
-        row = self.live.do(self.live.store.run(HERE, conversation, run_id))
-        if row is None or row.state == "failed" or not cut:
-            return
-        had = heard.events[:cut]
-        place, events = Cursor.parse(had[-1].cursor), [event for _, event in had]
-        assert self._told(conversation, run_id, place, events) == self._told(conversation, run_id)
-
-    def _check_agents(self, history: Sequence[Listed], agent: str) -> None:
-        """See that each output came from whoever acted there, and that nobody handed over but to whom it may."""
-        for entry in history:
-            if entry["type"] == "agent.handoff":
-                assert entry["previous_agent_id"] == agent
-                assert entry["next_agent_id"] in self.graph[agent]
-                agent = entry["next_agent_id"]
-            elif entry["type"] not in INPUTS:
-                assert entry["agent_id"] == agent
-                assert entry["model"] == f"m{self.agents.index(agent)}"
-                own = entry["type"] == "tool.execution" or entry.get("name", ASK) in (ASK, SEND, PEEK)
-                assert own, "nobody else's function"
-
-    def _check_prompts(self, history: Sequence[Listed], tokens: Sequence[str]) -> None:
-        """See that what each agent was asked in this conversation only grew."""
-        by_agent = defaultdict[str, list[bytes]](list)
-        told = " ".join(text_of(entry) for entry in history)
-        for token in tokens:
-            turns = sorted(turn for one, turn in self.asked if one == token)
-            # A run that was cancelled may have left less than it was told; then nothing goes on from there.
-            for turn in (turn for turn in turns if all(f"{token}.{before} " in told for before in range(turn))):
-                first = self.asked[token, turn][0]
-                by_agent[first.agent].append(first.prompt)
-        for prompts in by_agent.values():
-            grows(prompts)
 
     def _born(self, *, adopt: bool) -> Process:
         return Process(
@@ -369,6 +245,9 @@ class Relay:
             words = [*words, *words]
         elif odd == "settled" and again:
             words = [*words, again[-1]]
+        elif odd == "result":
+            results = [{"type": "function.result", "tool_call_id": one, "result": "Done."} for one in waiting]
+            inputs, words = [*answers(history), *results], []
         elif odd == "message" or not answers(history):
             inputs, kind = [*answers(history), user("Well?")], BadRequest
         else:
@@ -389,22 +268,9 @@ class Relay:
         if not busy:
             assert (self._history(conversation), self._runs(conversation), len(self.asked)) == (history, before, asked)
 
-    def _history(self, conversation: str) -> list[Listed]:
-        return [json.loads(body) for body in self._try(self.live.engine.get_history(HERE, conversation)) or ()]
-
     def _change(self, agent_id: str, **content: Any) -> None:
         request = decode_request(json.dumps(content).encode(), UpdateAgentRequest)
         self._try(self.live.engine.agents.update(HERE, agent_id, request))
-
-    def _try(self, work: Any) -> Any:
-        """Do something, or come to life again where the process died of it."""
-        try:
-            return self.live.do(work)
-        except Died:
-            self.crash(adopt=True)
-        except REFUSED:
-            pass
-        return None
 
     def _send(self, begin: Awaitable[Answerable], *, fits: bool = False) -> None:
         """Send a request and read what is answered; one that `fits` must not be refused."""
@@ -477,15 +343,6 @@ def _named(move: Sequence[str], offered: Sequence[str]) -> list[str]:
 def _out_of_turn(messages: Sequence[Listed]) -> list[str]:
     pairs = pairwise(message["role"] for message in messages)
     return ["a user speaks right after a result"] if ("tool", "user") in pairs else []
-
-
-def _in_order(events: Sequence[Event]) -> None:
-    indexes = [event.output_index for event in events if isinstance(event, OUTPUT_EVENTS)]
-    assert indexes == sorted(indexes), "output_index never goes back"
-    places = {(event.output_index, event.id) for event in events if isinstance(event, OUTPUT_EVENTS)}
-    assert len(places) == len({index for index, _ in places}) == len({entry_id for _, entry_id in places})
-    if events and isinstance(events[-1], ResponseDoneEvent):
-        collect(events, stopped_clock)
 
 
 def _asks_first(history: Sequence[Listed]) -> bool:

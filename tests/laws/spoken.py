@@ -39,6 +39,11 @@ class Spoken:
     queries: dict[str, str] = field(default_factory=dict)
     base: dict[str, Fate] = field(default_factory=dict)
 
+    @property
+    def makers(self) -> list[str]:
+        """The tokens of the requests whose runs made the calls: by those the tools go on."""
+        return sorted({query.partition(".")[0] for query in self.queries.values()})
+
     def allows(self, query: str) -> bool:
         """Whether it allows the call with that query."""
         return any(self.queries[entry] == query for entry, allow in self.words.items() if allow)
