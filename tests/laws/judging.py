@@ -21,7 +21,7 @@ from causerie.types.requests import ListRequest
 
 from .living import ASK, FOR_EVER, PEEK, SEND, Died, Nature, Process
 from .remembering import valid
-from .spoken import Account, Spoken, Taken, taken
+from .spoken import Account, Spoken, Taken, in_order, taken
 from .world import HERE, grows, stopped_clock, text_of, without_end
 
 Listed = dict[str, Any]
@@ -112,7 +112,7 @@ class Observed:
             made[context.conversation_id][query] += 1
             row = self.live.do(self.live.store.run(HERE, context.conversation_id, context.run_id))
             if row is not None:
-                assert self.spoken[taken(row).token].allows(query), f"nobody allowed {query}"
+                assert self.spoken.get(taken(row).token, Spoken()).allows(query), f"nobody allowed {query}"
         return made
 
     def _account(self, conversation: str, history: list[Listed]) -> Account | None:
@@ -130,7 +130,7 @@ class Observed:
         """Return the runs of a conversation, oldest first."""
         one = self._try(self.live.store.load(HERE, conversation))
         rows = self._try(self.live.store.runs(HERE, conversation, limit=1000)) if one else None
-        return [taken(row, settings_of(one)) for row in reversed(rows or ())]
+        return in_order([taken(row, settings_of(one)) for row in reversed(rows or ())])
 
     def _told(self, conversation: str, run_id: str, cursor: Cursor | None = None, had: Sequence[Event] = ()) -> Any:
         """Read a run's events from somewhere on; return what all of them fold to."""

@@ -50,13 +50,23 @@ class Spoken:
 
 
 class Taken(NamedTuple):
-    """A run: the token of its request, how it ended, and where its outputs begin."""
+    """A run: the token of its request, how it ended, where its outputs begin, and where the next run began."""
 
     id: str
     token: str
     state: str
     head: int
     place: int
+    end: int = BEYOND
+
+
+def in_order(runs: Sequence[Taken]) -> list[Taken]:
+    """Return runs, oldest first, each with its end; what failed left nothing between the others."""
+    found, end = list[Taken](), BEYOND
+    for run in reversed(runs):
+        found.append(run._replace(end=end))
+        end = end if run.state == "failed" else run.head
+    return found[::-1]
 
 
 def taken(row: RunRow, settings: ConversationSettings | None = None) -> Taken:
@@ -121,7 +131,7 @@ class Account:
             late = entry in self.tried and call["confirmation_status"] == "allowed"
             if not (allowed or late):
                 self.fates[entry] = Fate("denied", run.place + 1)
-            elif run.state == "done" or self._executed(number, call):
+            elif run.state == "done" or (number < run.end and self._executed(number, call)):
                 number += 1
                 self.fates[entry] = Fate("allowed", number)
             else:
