@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -30,9 +29,13 @@ from .playing import flaws
 T = TypeVar("T")
 PATIENCE = 20.0
 FOR_EVER = 1_000_000
-TOKEN = re.compile(r"<(t\d+)>")
 ACT, LOOK, ASK = "act", "look", "get_rate"
 """A tool of the server's that must not act twice, one that may, and a function of the caller's."""
+SEND, PEEK = "send", "peek"
+"""The like of the first two, but the caller has to allow each call."""
+MAILBOX: dict[str, Any] = {
+    "type": "connector", "connector_id": "mail", "tool_configuration": {"requires_confirmation": [SEND, PEEK]},
+}  # fmt: skip
 TOOLS: list[dict[str, Any]] = [
     {"type": "function", "function": {"name": ASK, "parameters": {"type": "object"}}},
     {"type": "web_search"},
@@ -63,14 +66,27 @@ class Nature:
         budget: how many more steps a run may make, by its token; at 0 it stands still.
         said: all texts that the model has begun to say, by token.
         effects: every act, with where it came from.
+        allowed: every call of a tool that asks first that was made, with where it came from.
+        begun: how often the model had spoken before each token's run asked it for the first time.
     """
 
     programs: dict[str, list[str]] = field(default_factory=dict)
     budget: Counter[str] = field(default_factory=Counter)
     said: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     effects: list[tuple[ToolContext, str]] = field(default_factory=list)
+    allowed: list[tuple[ToolContext, str, str]] = field(default_factory=list)
+    begun: dict[str, int] = field(default_factory=dict)
     attempts: Counter[tuple[str, int]] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
+
+    def asked_for(self, request: ModelRequest) -> tuple[str, int]:
+        """Return the token of the request whose run asks, and how many turns of the model that has behind it."""
+        token, turns = f"t{request.args.random_seed}", 0
+        for message in reversed(json.loads(request.messages)):
+            if message["role"] in ("user", "tool") and f"<{token}>" in str(message["content"]):
+                return token, turns
+            turns += message["role"] == "assistant"
+        return token, turns - self.begun.setdefault(token, turns)  # it has no inputs: words, or a handoff that goes on
 
 
 class Process:
@@ -92,7 +108,10 @@ class Process:
         self._carry_out, self._look_up = self._store._writer.submit, self._store._read
         self._store._writer.submit = self._submit  # type: ignore[method-assign]
         self._store._read = self._read  # type: ignore[method-assign]
-        tools = {"web_search": _Tools(ACT, self), "code_interpreter": _Tools(LOOK, self)}
+        tools = {
+            "web_search": _Tools(self, ACT), "code_interpreter": _Tools(self, LOOK),
+            "connector": _Tools(self, SEND, PEEK),
+        }  # fmt: skip
         self.engine = Engine(
             self._store, (model or _Model)(self), toolsets=tools, default_model="m",
             bounds=bounds or Bounds(model_calls=8), keep_seconds=keep_seconds, cache_bytes=cache_bytes,
@@ -267,9 +286,8 @@ class _Model:
         self._process, self._nature = process, process.nature
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
-        messages = json.loads(request.messages)
-        self._nature.complaints += flaws(messages)
-        token, turn = asked_for(messages)
+        self._nature.complaints += flaws(json.loads(request.messages))
+        token, turn = self._nature.asked_for(request)
         self._nature.attempts[token, turn] += 1
         attempt = self._nature.attempts[token, turn]
         program = self._nature.programs.get(token, [])
@@ -300,13 +318,13 @@ class _Model:
 
 
 class _Tools:
-    """A toolset of one tool, which stands still before it acts and after it has."""
+    """A toolset whose tools stand still before they act and after they have."""
 
-    def __init__(self, name: str, process: Process) -> None:
-        self._name, self._process = name, process
+    def __init__(self, process: Process, *names: str) -> None:
+        self._process, self._names = process, names
 
     async def tools(self, tool: Tool) -> list[ToolDefinition]:
-        return [ToolDefinition(name=self._name, repeatable=self._name == LOOK)]
+        return [ToolDefinition(name=name, repeatable=name in (LOOK, PEEK)) for name in self._names]
 
     async def call(self, name: str, arguments: str, context: ToolContext) -> ToolResult:
         query = json.loads(arguments)["query"]
@@ -314,16 +332,7 @@ class _Tools:
         await self._process.step(token)
         if name == ACT:
             self._process.nature.effects.append((context, query))
+        elif name in (SEND, PEEK):
+            self._process.nature.allowed.append((context, name, query))
         await self._process.step(token)
         return ToolResult(output=f"done {query}", info={"of": query})
-
-
-def asked_for(messages: list[dict[str, Any]]) -> tuple[str, int]:
-    """Return the last token that a caller sent, and how many turns of the model there are behind it."""
-    turns = 0
-    for message in reversed(messages):
-        turns += message["role"] == "assistant"
-        found = TOKEN.search(str(message["content"])) if message["role"] in ("user", "tool") else None
-        if found:
-            return found[1], turns
-    raise AssertionError(f"a prompt without a token: {messages}")

@@ -1,4 +1,4 @@
-"""Agents that hand over to each other at random, over processes that die, and an observer of what comes of it.
+"""Agents that hand over to each other and call for tools at random, over processes that die, and an observer of that.
 
 The model is a function of its prompt and of what it is offered, so that whoever asks it again is answered the same.
 """
@@ -9,30 +9,26 @@ import json
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from causerie.engine.plan import Bounds
 from causerie.engine.replay import Answerable
-from causerie.errors import BadRequest, CauserieError, Conflict, InvalidRequest, NotFound
+from causerie.errors import BadRequest, CauserieError, Conflict, InvalidRequest, UpstreamError
 from causerie.types.agents import CreateAgentRequest, UpdateAgentRequest
-from causerie.types.base import encode
-from causerie.types.events import OUTPUT_EVENTS, Event, ResponseDoneEvent
-from causerie.types.fold import collect
 from causerie.types.requests import AppendRequest, ListRequest, RestartRequest, StartRequest, decode_request
 from causerie.upstreams.base import CallDelta, Delta, ModelRequest, TextDelta, UsageDelta
 
-from .living import ACT, ASK, FOR_EVER, LOOK, Died, Nature, Process, asked_for
+from .judging import REFUSED, Asked, Heard, Listed, Observed
+from .living import ACT, ASK, FOR_EVER, LOOK, MAILBOX, PEEK, SEND, Died, Nature, Process
 from .playing import flaws
-from .remembering import valid
+from .spoken import Spoken, said, spoken
 from .strategies import user
-from .world import HERE, answers, grows, stopped_clock, text_of, without_end
+from .world import HERE, answers, asking
 
-Listed = dict[str, Any]
-INPUTS = ("message.input", "function.result")
-FIRST, SECOND = "first handoff", "second handoff"
+FIRST, SECOND, BREAK = "first handoff", "second handoff", "break"
 MOVES: dict[str, tuple[str, ...]] = {
     "say": (),
     "hand over": (FIRST,),
@@ -42,14 +38,20 @@ MOVES: dict[str, tuple[str, ...]] = {
     "ask": (ASK,),
     "ask and hand over": (FIRST, ASK),
     "all": (LOOK, ASK, SECOND, ACT, FIRST),
+    "send": (SEND,),
+    "send two": (SEND, SEND),
+    "send and peek": (PEEK, SEND, PEEK),
+    "send and ask": (SEND, ASK, ACT, PEEK),
+    "send and hand over": (SECOND, SEND, LOOK),
+    "break": (BREAK,),
 }
 """What a turn calls, as far as it is offered to whoever acts."""
 TOOLS: tuple[Listed, ...] = (
     {"type": "function", "function": {"name": ASK, "parameters": {"type": "object"}}},
     {"type": "web_search"},
     {"type": "code_interpreter"},
+    MAILBOX,
 )
-REFUSED = (Conflict, BadRequest, InvalidRequest, NotFound)
 
 
 class Member(NamedTuple):
@@ -59,25 +61,16 @@ class Member(NamedTuple):
     tools: Sequence[int]
 
 
-class Asked(NamedTuple):
-    """One call of the model."""
-
-    agent: str
-    prompt: bytes
-    tools: bytes | None
-
-
-class Relay:
+class Relay(Observed):
     """Processes over one file, one after the other, and all that was ever asked of the model."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        """Make the agents."""
+    def __init__(self, members: Sequence[Member], *first: str) -> None:
+        """Make the agents, and begin a conversation whose first turns are these moves."""
         self.folder = Path(tempfile.mkdtemp(prefix="relay-"))
         self.nature = Nature()
         self.asked: dict[tuple[str, int], list[Asked]] = defaultdict(list)
-        self.heard: list[list[Event]] = []
-        self.cuts: dict[str, int] = {}
-        self.continued: set[str] = set()
+        self.heard: list[Heard] = []
+        self.spoken: dict[str, Spoken] = {}
         self.live = self._born(adopt=False)
         self.agents: list[str] = []
         for number, member in enumerate(members):
@@ -96,7 +89,7 @@ class Relay:
         }
         for agent_id, targets in self.graph.items():
             self._change(agent_id, handoffs=list(dict.fromkeys(targets)) or None)
-        self.start(0, [], FOR_EVER, client=False, stream=True)
+        self.start(0, [*first], FOR_EVER, client=False, stream=True)
 
     # ---- what may happen
 
@@ -104,12 +97,12 @@ class Relay:
         """Start a conversation with one of the agents."""
         token = self._token(program, budget)
         body = {"agent_id": self.agents[which % len(self.agents)], "inputs": f"<{token}>"}
-        request = decode_request(_body(body, client=client, stream=stream), StartRequest)
+        request = decode_request(_body(token, body, client=client, stream=stream), StartRequest)
         self._send(self.live.engine.start(HERE, request))
 
     def append(self, which: int, program: list[str], budget: int, *, client: bool, stream: bool, echo: bool) -> None:
         """Append to a conversation: results where they are missing, the handoff that it ended with, or a message."""
-        found = (self._waiting() if which % 2 else None) or self._talk(which)
+        found = (self._waiting(answers) if which % 2 else None) or self._talk(which)
         if found is None:
             return
         conversation, history = found
@@ -117,27 +110,77 @@ class Relay:
         inputs = answers(history, f"<{token}>") or [user(f"<{token}>")]
         if echo and history[-1]["type"] == "agent.handoff":
             inputs = [history[-1]]
-            self.continued.add(next(filter(None, map(_token_of, reversed(history)))))
-        request = decode_request(_body({"inputs": inputs}, client=client, stream=stream), AppendRequest)
+        request = decode_request(_body(token, {"inputs": inputs}, client=client, stream=stream), AppendRequest)
         self._send(self.live.engine.append(HERE, conversation, request))
 
-    def restart(self, which: int, cut: int, program: list[str], budget: int, *, client: bool, stream: bool) -> None:
-        """Branch a conversation anywhere."""
-        found = self._talk(which)
-        if found is None:
+    def restart(
+        self, which: int, cut: int, program: list[str], budget: int, *, client: bool, stream: bool, bare: bool
+    ) -> None:  # fmt: skip
+        """Branch a conversation anywhere; where a call waits for a word, there is nothing to say but results."""
+        found = (self._waiting(_asks_first) if which % 2 else None) or self._talk(which)
+        if found is None or (account := self._account(*found)) is None:
             return
         conversation, history = found
-        kept = history[: cut % len(history) + 1]
+        kept = account.seen(cut % len(history) + 1)
         token = self._token(program, budget)
-        self.cuts[token] = len(kept)
-        body = {"from_entry_id": kept[-1]["id"], "inputs": answers(kept, f"<{token}>") or [user(f"<{token}>")]}
-        request = decode_request(_body(body, client=client, stream=stream), RestartRequest)
+        self.spoken[token].base = {call: one for call, one in account.fates.items() if one.position <= len(kept)}
+        inputs = answers(kept, f"<{token}>")
+        if asking(kept):
+            inputs = [] if bare else inputs
+        body = {"from_entry_id": kept[-1]["id"], "inputs": inputs or ([] if asking(kept) else [user(f"<{token}>")])}
+        request = decode_request(_body(token, body, client=client, stream=stream), RestartRequest)
         self._send(self.live.engine.restart(HERE, conversation, request))
+
+    def settle(
+        self,
+        which: int,
+        choices: list[str],
+        program: list[str],
+        budget: int,
+        *,
+        stream: bool,
+        answer: bool,
+        odd: str,
+        cut: bool,
+    ) -> None:
+        """Say words on calls that wait, on all of them or some, beside results or alone; or words that are refused.
+
+        Where no call waits, something is said that may lead to some.
+        """
+        found = self._waiting(_asks_first)
+        if found is None:
+            self.append(which, program, FOR_EVER, client=False, stream=stream, echo=False)
+            return
+        conversation, history = found
+        calls = asking(history)
+        words = said(calls[which % len(calls) :] + calls[: which % len(calls)], choices)
+        if odd or not words:
+            self._refuse(conversation, history, words, odd)
+            return
+        token = self._token(program, budget)
+        self.spoken[token] = spoken(calls, words)
+        for maker in self.spoken[token].makers:
+            self.nature.budget[maker] = budget
+        inputs = answers(history, f"<{token}>") if answer else []
+        body = _body(token, {"inputs": inputs, "tool_confirmations": words}, client=False, stream=stream)
+        free = not self._busy(conversation)
+        self._send(self.live.engine.append(HERE, conversation, decode_request(body, AppendRequest)), fits=free)
+        if self.live.alive and self._busy(conversation):
+            assert self._history(conversation) in (history, []), "a word counts when its run ends"
+        if cut:
+            self._try(self.live.engine.cancel(HERE, conversation))
+
+    def delete(self, which: int) -> None:
+        """Delete a conversation that is not the last; branches of it live on."""
+        if (found := self._talk(which)) and self._talk(which + 1) != found:
+            self._try(self.live.engine.delete(HERE, found[0]))
 
     def advance(self, which: int, steps: int) -> None:
         """Let the model, or a tool, go on."""
         tokens = list(self.nature.programs)
-        self.live.advance(tokens[-1 - which % min(len(tokens), 3)], steps)
+        token = tokens[-1 - which % min(len(tokens), 3)]
+        for one in sorted({token, *self.spoken[token].makers}):
+            self.live.advance(one, steps)
 
     def cancel(self, which: int) -> None:
         """Cancel whatever runs in a conversation."""
@@ -157,84 +200,10 @@ class Relay:
         self.live.crash()
         self.live = self._born(adopt=adopt)
 
-    # ---- what has to be
-
-    def finish(self) -> None:
-        """Let everything come to its end, and see that the laws hold."""
-        self.crash(adopt=True)
-        for token in self.nature.programs:
-            self.live.advance(token, FOR_EVER)
-        assert self.nature.complaints == []
-        for (token, turn), same in self.asked.items():
-            asked = {one._replace(tools=None) if token in self.continued else one for one in same}
-            assert len(asked) == 1, f"whoever carries {token}.{turn} on has to ask the same"
-        listed = self.live.do(self.live.engine.list(HERE, ListRequest(page_size=1000)))
-        for one in listed:
-            self._judge(one.id, str(one.agent_id))  # type: ignore[union-attr]
-        for events in self.heard:
-            _in_order(events)
-
     def close(self) -> None:
         """Leave nothing behind."""
         self.live.crash()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _judge(self, conversation: str, agent: str) -> None:
-        history = self._history(conversation)
-        assert valid(history) == []
-        self._check_agents(history, agent)
-        outputs = list[Listed]()
-        runs = self.live.do(self.live.engine.list_runs(HERE, conversation))
-        assert {run.state for run in runs} <= {"done", "failed", "cancelled"}, "every run ends"
-        for run in reversed(runs):
-            if run.state != "failed":
-                outputs += self._told(conversation, run.id)
-            assert run.error is None or "setting max_" in run.error.message, "a run fails for what it may not, only"
-            assert run.bounds.handoffs <= run.bounds.max_handoffs
-        made = [without_end(entry) for entry in history if entry["type"] not in INPUTS]
-        assert made[len(made) - len(outputs) :] == outputs
-        self._check_prompts(history)
-
-    def _told(self, conversation: str, run_id: str) -> list[Listed]:
-        """Read a run's events from the first on; return what they fold to."""
-
-        async def read() -> list[Event]:
-            following = await self.live.engine.follow_run(HERE, conversation, run_id, None)
-            found = list[Event]()
-            while not following.ended:
-                found += [numbered.event for numbered in await following.batch()]
-            return found
-
-        events = self.live.do(read())
-        _in_order(events)
-        return [without_end(json.loads(encode(entry))) for entry in collect(events, stopped_clock).outputs]
-
-    def _check_agents(self, history: Sequence[Listed], agent: str) -> None:
-        """See that each output came from whoever acted there, and that nobody handed over but to whom it may."""
-        for entry in history:
-            if entry["type"] == "agent.handoff":
-                assert entry["previous_agent_id"] == agent
-                assert entry["next_agent_id"] in self.graph[agent]
-                agent = entry["next_agent_id"]
-            elif entry["type"] not in INPUTS:
-                assert entry["agent_id"] == agent
-                assert entry["model"] == f"m{self.agents.index(agent)}"
-                assert entry.get("name", ASK) == ASK or entry["type"] == "tool.execution", "nobody else's function"
-
-    def _check_prompts(self, history: Sequence[Listed]) -> None:
-        """See that what each agent was asked in this conversation only grew."""
-        tokens = [_token_of(entry) for entry in history]
-        begun = max([place for place, token in enumerate(tokens) if self.cuts.get(token) == place], default=0)
-        by_agent = defaultdict[str, list[bytes]](list)
-        said = " ".join(text_of(entry) for entry in history)
-        for token in dict.fromkeys(filter(None, tokens[begun:])):
-            turns = sorted(turn for one, turn in self.asked if one == token)
-            # What a run asked that failed is no part of the line: the turns before it are not in the history.
-            for turn in (turn for turn in turns if all(f"{token}.{before} " in said for before in range(turn))):
-                first = self.asked[token, turn][0]
-                by_agent[first.agent].append(first.prompt)
-        for prompts in by_agent.values():
-            grows(prompts)
 
     def _born(self, *, adopt: bool) -> Process:
         return Process(
@@ -246,6 +215,7 @@ class Relay:
         token = f"t{len(self.nature.programs)}"
         self.nature.programs[token] = program
         self.nature.budget[token] = budget
+        self.spoken[token] = Spoken()
         return token
 
     def _talk(self, which: int) -> tuple[str, list[Listed]] | None:
@@ -256,42 +226,68 @@ class Relay:
         history = self._history(conversation)
         return (conversation, history) if history else None
 
-    def _waiting(self) -> tuple[str, list[Listed]] | None:
-        """Return a conversation whose calls wait for results, if there is one."""
+    def _waiting(self, wanted: Callable[[list[Listed]], Any]) -> tuple[str, list[Listed]] | None:
+        """Return a conversation with calls that wait, if there is one."""
         recent = [self._talk(which) for which in range(3)]
-        return next((found for found in recent if found and answers(found[1])), None)
+        return next((found for found in recent if found and wanted(found[1])), None)
 
-    def _history(self, conversation: str) -> list[Listed]:
-        return [json.loads(body) for body in self._try(self.live.engine.get_history(HERE, conversation)) or ()]
+    def _busy(self, conversation: str) -> bool:
+        return "running" in [run.state for run in self._try(self.live.engine.list_runs(HERE, conversation)) or ()]
+
+    def _refuse(self, conversation: str, history: list[Listed], words: list[Listed], odd: str) -> None:
+        """Say what cannot be said, and see that it is refused and changes nothing."""
+        settled = [entry for entry in history if entry.get("confirmation_status") in ("allowed", "denied")]
+        again = [{"tool_call_id": call["tool_call_id"], "confirmation": "allow"} for call in settled]
+        waiting = {call["tool_call_id"] for call in asking(history)}
+        again = [word for word in again if word["tool_call_id"] not in waiting]
+        inputs, kind = list[Listed](), InvalidRequest
+        if odd == "twice":
+            words = [*words, *words]
+        elif odd == "settled" and again:
+            words = [*words, again[-1]]
+        elif odd == "result":
+            results = [{"type": "function.result", "tool_call_id": one, "result": "Done."} for one in waiting]
+            inputs, words = [*answers(history), *results], []
+        elif odd == "message" or not answers(history):
+            inputs, kind = [*answers(history), user("Well?")], BadRequest
+        else:
+            inputs, words, kind = answers(history), [], BadRequest
+        body = _body("t0", {"inputs": inputs, "tool_confirmations": words}, client=False, stream=False)
+        before, asked = self._runs(conversation), len(self.asked)
+        busy = self._busy(conversation)
+        try:
+            self.live.do(self.live.engine.append(HERE, conversation, decode_request(body, AppendRequest)))
+        except Died:
+            self.crash(adopt=True)
+            return
+        except (kind, Conflict) as error:
+            refused = error
+        else:
+            raise AssertionError(f"was not refused: {odd}")
+        assert busy or not isinstance(refused, Conflict)
+        if not busy:
+            assert (self._history(conversation), self._runs(conversation), len(self.asked)) == (history, before, asked)
 
     def _change(self, agent_id: str, **content: Any) -> None:
         request = decode_request(json.dumps(content).encode(), UpdateAgentRequest)
         self._try(self.live.engine.agents.update(HERE, agent_id, request))
 
-    def _try(self, work: Any) -> Any:
-        """Do something, or come to life again where the process died of it."""
-        try:
-            return self.live.do(work)
-        except Died:
-            self.crash(adopt=True)
-        except REFUSED:
-            pass
-        return None
-
-    def _send(self, begin: Awaitable[Answerable]) -> None:
-        events, process = list[Event](), self.live
-        self.heard.append(events)
+    def _send(self, begin: Awaitable[Answerable], *, fits: bool = False) -> None:
+        """Send a request and read what is answered; one that `fits` must not be refused."""
+        heard, process = Heard([], []), self.live
+        self.heard.append(heard)
 
         async def read() -> None:
             try:
-                reading = (await begin).reader()
-            except REFUSED:
-                return
+                run = await begin
             except CauserieError as error:
-                self.nature.complaints += [f"refused with {error!r}"] if process.alive else []
+                wrong = fits or not isinstance(error, REFUSED)
+                self.nature.complaints += [f"refused with {error!r}"] if process.alive and wrong else []
                 return
+            heard.run.append(run)
+            reading = run.reader()
             while not reading.ended:
-                events.extend(numbered.event for numbered in await reading.batch())
+                heard.events.extend(await reading.batch())
 
         self.live.spawn(read())
         if not self.live.alive:
@@ -308,18 +304,21 @@ class _Model:
         messages = json.loads(request.messages)
         nature = self._relay.nature
         nature.complaints += flaws(messages) + _out_of_turn(messages)
-        token, turn = asked_for(messages)
+        token, turn = nature.asked_for(request)
         agent = messages[0]["content"]
         self._relay.asked[token, turn].append(Asked(agent, request.messages, request.tools))
         offered = [tool["function"]["name"] for tool in json.loads(request.tools or b"[]")]
         program = nature.programs[token]
-        names = _named(MOVES[program[turn] if turn < len(program) else "say"], offered)
+        move = MOVES[program[turn] if turn < len(program) else "say"]
+        names = _named(move, offered)
         await self._process.step(token)
         yield [TextDelta(f"{token}.{turn} "), TextDelta(agent)]
         for index, name in enumerate(names):
             await self._process.step(token)
             given = json.dumps({"query": f"{token}.{turn}.{index}"})
             yield [CallDelta(index, f"call{turn}{index}xxx", name, given[:5]), CallDelta(index, arguments=given[5:])]
+        if BREAK in move:
+            raise UpstreamError("It broke.")
         yield [UsageDelta(3, 2)]
 
     async def models(self) -> list[str]:
@@ -346,20 +345,10 @@ def _out_of_turn(messages: Sequence[Listed]) -> list[str]:
     return ["a user speaks right after a result"] if ("tool", "user") in pairs else []
 
 
-def _in_order(events: Sequence[Event]) -> None:
-    indexes = [event.output_index for event in events if isinstance(event, OUTPUT_EVENTS)]
-    assert indexes == sorted(indexes), "output_index never goes back"
-    places = {(event.output_index, event.id) for event in events if isinstance(event, OUTPUT_EVENTS)}
-    assert len(places) == len({index for index, _ in places}) == len({entry_id for _, entry_id in places})
-    if events and isinstance(events[-1], ResponseDoneEvent):
-        collect(events, stopped_clock)
+def _asks_first(history: Sequence[Listed]) -> bool:
+    return bool(asking(history))
 
 
-def _token_of(entry: Listed) -> str:
-    """Return the token of an input; nothing for an output."""
-    return str(entry.get("content") or entry.get("result"))[1:-1] if entry["type"] in INPUTS else ""
-
-
-def _body(body: Listed, *, client: bool, stream: bool) -> bytes:
-    how = {"stream": stream} | ({"handoff_execution": "client"} if client else {})
-    return json.dumps(body | how).encode()
+def _body(token: str, body: Listed, *, client: bool, stream: bool) -> bytes:
+    how = {"stream": stream, "completion_args": {"random_seed": int(token[1:])}}
+    return json.dumps(body | how | ({"handoff_execution": "client"} if client else {})).encode()

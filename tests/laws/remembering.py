@@ -126,17 +126,30 @@ def begins(entries: Sequence[Listed], inputs: Sequence[Listed]) -> bool:
 
 
 def valid(history: Sequence[Listed]) -> list[str]:
-    """Say what is wrong with a history: a result without its call or a second one, a call left behind."""
+    """Say what is wrong with a history: a result without its call or a second one, a call left behind.
+
+    What comes of a call that was allowed is its execution; nothing comes of one that was denied.
+    """
     found, waiting, ids = list[str](), set[str](), [entry["id"] for entry in history]
+    allowed = list[str]()
     for entry in history:
+        status = entry.get("confirmation_status")
+        if status == "allowed":
+            allowed.append(entry["arguments"])
+        elif entry["type"] == "tool.execution" and entry["name"] == "mail":
+            if entry["arguments"] not in allowed:
+                found.append(f"nobody allowed this: {entry}")
+            else:
+                allowed.remove(entry["arguments"])
         if entry["type"] == "function.result":
             if entry["tool_call_id"] not in waiting:
                 found.append(f"a result that nobody waits for: {entry}")
             waiting.discard(entry["tool_call_id"])
-        elif entry["type"] == "function.call":
+        elif entry["type"] == "function.call" and status not in ("allowed", "denied"):
             waiting.add(entry["tool_call_id"])
         elif entry["type"] == "message.input" and waiting:
             found.append(f"calls left without results: {sorted(waiting)}")
+    found += [f"it was allowed, and nothing came of it: {one}" for one in allowed]
     return found + [f"an id that is there twice: {one}" for one in set(ids) if ids.count(one) > 1]
 
 

@@ -337,7 +337,8 @@ class NeverLost(RuleBasedStateMachine):
         token = f"t{len(self.asks)}"
         inputs = answers(before, f"<{token}>") or [user(f"Go on. <{token}>")]
         ask = Ask(
-            token, operation, target, base, inputs, {**body, "inputs": inputs},
+            token, operation, target, base, inputs,
+            {**body, "inputs": inputs, "completion_args": {"random_seed": len(self.asks)}},
             key=f"key {token}" if keyed else None, stored=body.get("store") is not False,
         )  # fmt: skip
         self.asks.append(ask)
