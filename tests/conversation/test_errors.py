@@ -184,6 +184,7 @@ def test_a_refused_field_is_the_sdks_validation_error(sdk: SDK) -> None:
     assert not sdk.over_http or caught.value.headers["content-type"] == "application/json"
 
 
+@pytest.mark.client  # which has to be able to read it
 @pytest.mark.requirement("C-234", "C-235")
 @pytest.mark.parametrize(
     ("wrong", "loc"),

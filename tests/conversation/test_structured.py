@@ -281,7 +281,7 @@ def test_a_prefix_stays_where_it_is(raw: Raw, model: Script) -> None:
     assert len({request.messages_bytes for request in model.requests}) == 1
 
 
-@pytest.mark.parametrize("schema", [{"type": "nothing"}, {"properties": []}, {"$ref": "http://127.0.0.1:9/x.json"}])
+@pytest.mark.parametrize("schema", [{"type": "nothing"}, {"properties": []}, {"$ref": 7}])
 def test_a_schema_that_is_none_is_refused_wherever_it_is_given(raw: Raw, model: Script, schema: dict[str, Any]) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     model.say("Hello")
@@ -303,6 +303,24 @@ def test_a_schema_that_is_none_is_refused_wherever_it_is_given(raw: Raw, model: 
         ]  # fmt: skip
         assert answer.json["detail"][0]["msg"].startswith("This is no JSON Schema: ")
     assert len(model.requests) == asked_before
+
+
+@pytest.mark.parametrize(
+    "schema", [{"$ref": "http://127.0.0.1:9/x.json"}, {"$schema": "http://127.0.0.1:9/mine"}, {"pattern": "("}]
+)
+def test_a_schema_that_cannot_be_checked_is_the_model_servers_alone(
+    raw: Raw, model: Script, schema: dict[str, Any]
+) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    answer = start(raw, model, completion_args={"response_format": form})
+    assert answer.status == 422
+    assert answer.json["detail"][0]["msg"].startswith("This schema cannot be checked here, as it has to be beside ")
+    assert model.requests == []
+
+    model.say("Two.")
+    answer = start(raw, model, completion_args={"response_format": form}, tools=[])
+    assert answer.json["outputs"][0]["content"] == "Two."
+    assert model.last.json["response_format"]["json_schema"]["schema"] == schema
 
 
 @pytest.mark.parametrize("bound", [1, 2])

@@ -35,6 +35,7 @@ from .replay import Answerable, Following
 from .run import Run
 from .runlog import Cursor
 from .speaker import Casting
+from .structured import Form
 from .supervisor import Supervisor
 
 
@@ -291,6 +292,7 @@ class Engine:
             handoff_execution=request.handoff_execution or "server", repeats=repeat is not None, repeat=repeat,
             guardrails=reports, words=said,
         )  # fmt: skip
+        Form.of(plan.speaker.args, plan.speaker.offer.rendered)  # refuses a schema that cannot be checked beside tools
         self._check_serving()
         # From here to the run's registration nothing is awaited: nobody can come between.
         journal: Journal = NoJournal()

@@ -17,7 +17,7 @@ from .speaker import Speaker
 log = structlog.get_logger("causerie.run")
 
 
-def last_events(outcome: Outcome | CauserieError, run_id: str, now: datetime) -> list[Event]:
+def ending(outcome: Outcome | CauserieError, run_id: str, now: datetime) -> list[Event]:
     """Return the events with which a run ends (PROTOCOL §8)."""
     if isinstance(outcome, CauserieError):
         status = outcome.status_code if isinstance(outcome, APIError) else ServerFault.status_code

@@ -41,7 +41,7 @@ from .history import History
 from .journal import Journal
 from .plan import Bounds, Outcome, Plan, response_body
 from .replay import Following
-from .report import last_events, log_end
+from .report import ending, log_end
 from .runlog import RunLog
 from .structured import asked
 from .turn import Turn
@@ -364,7 +364,7 @@ class Run:
         )  # fmt: skip
         outcome = self._lightened(outcome)
         if isinstance(outcome, Outcome) or (self.has_begun and not self.abandoned):
-            self.log.append(last_events(outcome, self.id, self._clock.now()))
+            self.log.append(ending(outcome, self.id, self._clock.now()))
         else:
             self.log.end()
             if not self.has_begun and isinstance(outcome, CauserieError):

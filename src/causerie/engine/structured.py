@@ -42,19 +42,15 @@ class Form:
         """Read the schema; nothing is fetched for it.
 
         Raises:
-            InvalidRequest: it is no JSON Schema.
+            InvalidRequest: it is no JSON Schema, or cannot be checked without fetching something.
         """
         schema = wanted.json_schema if wanted.type == "json_schema" else None
         self.name = f"the schema '{schema.name}'" if schema else "a JSON object"
         self._schema: dict[str, Any] = schema.schema if schema else {"type": "object"}
         try:
             self._validator = jsonschema_rs.validator_for(self._schema, offline=True, pattern_options=_PATTERNS)
-        except ValueError as error:
-            where = "/".join(map(str, getattr(error, "instance_path", ())))
-            raise InvalidRequest(
-                f"This is no JSON Schema: {getattr(error, 'message', error)}" + (f" (at {where})." if where else "."),
-                loc=("body", "completion_args", "response_format", "json_schema", "schema"),
-            ) from None
+        except (ValueError, jsonschema_rs.ReferencingError) as error:
+            raise _refusal("This schema cannot be checked here, as it has to be beside tools", error) from None
 
     @classmethod
     def of(cls, args: CompletionArgs, tools: bytes | None) -> Form | None:
@@ -85,13 +81,28 @@ class Form:
 
 
 def check_form(args: CompletionArgs | None) -> None:
-    """See that a form that is asked for can be checked, before anything comes to depend on it.
+    """See that a schema is one, before anything comes to depend on it.
 
     Raises:
-        InvalidRequest: its schema is no JSON Schema.
+        InvalidRequest: it is no JSON Schema.
     """
-    if args is not None and isinstance(args.response_format, ResponseFormat):
-        Form(args.response_format)
+    wanted = args.response_format if args is not None else None
+    if not isinstance(wanted, ResponseFormat) or wanted.type != "json_schema" or not wanted.json_schema:
+        return
+    try:
+        jsonschema_rs.meta.validate(wanted.json_schema.schema)
+    except jsonschema_rs.ReferencingError:
+        return  # written in a dialect that only the model server may know
+    except ValueError as error:
+        raise _refusal("This is no JSON Schema", error) from None
+
+
+def _refusal(what: str, error: Exception) -> InvalidRequest:
+    where = "/".join(map(str, getattr(error, "instance_path", ())))
+    return InvalidRequest(
+        f"{what}: {getattr(error, 'message', error)}" + (f" (at {where})." if where else "."),
+        loc=("body", "completion_args", "response_format", "json_schema", "schema"),
+    )
 
 
 def asked(upstream: Upstream, request: ModelRequest, again: Again) -> AsyncGenerator[list[Delta], None]:

@@ -275,7 +275,8 @@ class Store(AgentStore, Protocol):
 
         Raises:
             NotFound: the conversation is gone.
-            Conflict: another run is in the way, or the head is no longer `start.head`.
+            Conflict: another run is in the way, the head is no longer `start.head`, or a call of `start.waiting` has
+                had a word.
             RepeatedKey: its idempotency key is taken.
             TakenOver: another process has the store by now.
         """
