@@ -27,10 +27,7 @@ from causerie.ids import Clock, Ids
 from causerie.stores.base import EntryRow, RunEnd, RunState
 from causerie.types.base import encode
 from causerie.types.entries import MessageOutputEntry
-from causerie.types.events import (
-    OUTPUT_EVENTS,
-    ResponseStartedEvent,
-)
+from causerie.types.events import OUTPUT_EVENTS, ResponseStartedEvent
 from causerie.upstreams.base import Delta, ModelRequest, Upstream, UsageDelta
 
 from .acting import Acting

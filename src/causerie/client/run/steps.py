@@ -115,13 +115,13 @@ Steps = Generator["Step | list[Any]", Any, None]
 
 
 class Course(Generic[T]):
-    """Steps under way, how far they have come, what came of the last one, and the stream that was opened last."""
+    """Steps under way: how far they have come (`result`), and the stream that was opened last (`stream`)."""
 
     def __init__(self, steps: Steps, result: RunResult[T]) -> None:
         """Begin."""
         self._steps = steps
         self.result = result
-        self.answer: Any = None
+        self._answer: Any = None
         self.stream: Any = None
         self._last: Step | list[Any] | None = None
 
@@ -129,7 +129,7 @@ class Course(Generic[T]):
         """Take steps until there are events; None when there are no more."""
         try:
             while not isinstance(step := self._go_on(), list | None):
-                self.answer = step.now(conversations)
+                self._answer = step.now(conversations)
         except CauserieError as error:
             self._failed(error)
             raise
@@ -139,7 +139,7 @@ class Course(Generic[T]):
         """Take steps until there are events; None when there are no more."""
         try:
             while not isinstance(step := self._go_on(), list | None):
-                self.answer = await step.soon(conversations)
+                self._answer = await step.soon(conversations)
         except CauserieError as error:
             self._failed(error)
             raise
@@ -150,7 +150,7 @@ class Course(Generic[T]):
         self._steps.close()
 
     def _go_on(self) -> Step | list[Any] | None:
-        answer, self.answer = self.answer, None
+        answer, self._answer = self._answer, None
         if isinstance(self._last, Open):
             self.stream = answer
         try:
